@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`straw1530 train …`: make, export and describe the models the edge runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detector.train.torch_setup import TrainingUnavailable
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`640` or `1280x736` (width x height), multiples of 32."""
+    width, _, height = text.partition("x")
+    try:
+        size = int(width), int(height or width)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 640 or 1280x736") from None
+    if min(size) < 64 or size[0] % 32 or size[1] % 32:
+        raise argparse.ArgumentTypeError(f"{text!r}: both sides must be multiples of 32, at least 64")
+    return size
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="straw1530 train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    export = commands.add_parser("export", help="weights (.pt or .npz state dict) to smoke.onnx and its card")
+    export.add_argument("--weights", type=Path, required=True)
+    export.add_argument("--out", type=Path, required=True, help="folder for the model and its card")
+    export.add_argument("--name", default="smoke")
+    export.add_argument("--version", default="0")
+    export.add_argument("--size", type=_size, default=(640, 640), help="input, WIDTH or WIDTHxHEIGHT")
+    export.add_argument("--confidence", type=float, default=0.25, help="operating threshold for the card")
+    export.add_argument("--iou", type=float, default=0.5, help="suppression overlap for the card")
+    export.add_argument("--origin", default="", help="where the weights come from")
+    export.add_argument("--training", default="", help="what they were trained on, one line")
+    return parser
+
+
+def _export(options: argparse.Namespace) -> int:
+    from detector.train.export import export
+
+    facts = {
+        "name": options.name,
+        "version": options.version,
+        "input": options.size,
+        "confidence": options.confidence,
+        "iou": options.iou,
+        "licence": "AGPL-3.0-or-later",
+        "origin": options.origin,
+        "training": options.training,
+    }
+    model, card = export(options.weights, options.out, facts)
+    print(f"{model} ({model.stat().st_size / 1e6:.1f} MB) and {card}")
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one training command; 1 with a sentence on stderr when it cannot be done."""
+    options = _parser().parse_args(argv)
+    actions = {"export": _export}
+    try:
+        return actions[options.command](options)
+    except (TrainingUnavailable, ValueError, OSError) as error:
+        print(f"straw1530 train: {error}", file=sys.stderr)
+        return 1
