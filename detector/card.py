@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The card beside a model file: what it is, where it comes from, and the digest that proves it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from detector.errors import ModelError
+
+KNOWN_LABELS = frozenset({"smoke", "fire"})
+
+
+def _as_list(value: Any) -> Any:
+    """Class names may be written as a list or as a mapping from their numbers."""
+    return [value[key] for key in sorted(value)] if isinstance(value, dict) else value
+
+
+def _as_pair(value: Any) -> Any:
+    """One number means a square input."""
+    return [value, value] if isinstance(value, int) else value
+
+
+class ModelCard(BaseModel):
+    """A model's card. `input` is (height, width) in pixels; `confidence` is the operating threshold."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    version: str = ""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    classes: Annotated[list[str], BeforeValidator(_as_list)]
+    input: Annotated[tuple[int, int], BeforeValidator(_as_pair)]
+    letterbox: int = Field(114, ge=0, le=255)
+    confidence: float = Field(0.25, gt=0, lt=1)
+    iou: float = Field(0.5, gt=0, lt=1)
+    origin: str = ""
+    licence: str = ""
+
+
+def card_path(model: Path) -> Path:
+    """smoke.onnx -> smoke.yaml."""
+    return model.with_suffix(".yaml")
+
+
+def read_card(model: Path) -> ModelCard:
+    """The checked card of `model`; raises ModelError when either is missing, broken or of another."""
+    if not model.is_file():
+        raise ModelError(f"model file {model} does not exist: put it there or set model.path to where it is")
+    path = card_path(model)
+    try:
+        card = ModelCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ModelError(
+            f"the card {path} of model {model.name} cannot be read: copy it beside the model"
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        detail = str(error).replace("\n", " ")
+        raise ModelError(f"the card {path} is not a model card: {detail}") from error
+    _check_classes(card, path)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    if digest != card.sha256:
+        raise ModelError(
+            f"model file {model} is damaged or not the one on its card (SHA-256 {digest[:12]}…, card says "
+            f"{card.sha256[:12]}…): copy the model and its card again"
+        )
+    return card
+
+
+def _check_classes(card: ModelCard, path: Path) -> None:
+    if "smoke" not in card.classes or not KNOWN_LABELS.issuperset(card.classes):
+        raise ModelError(
+            f"the card {path} names the classes {', '.join(card.classes) or 'none'}: a smoke model has "
+            "smoke, and may have fire, and nothing else"
+        )

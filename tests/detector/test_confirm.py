@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The temporal stage, in pictures: X is a detection at one place, . a clean frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from detector.confirm import Box, Confirmed, Confirmer, ConfirmParams, Hit
+
+START = datetime(2026, 10, 4, 17, 30, tzinfo=UTC)
+PLUME: Box = (0.40, 0.50, 0.44, 0.56)
+
+
+def seconds(value: float) -> datetime:
+    return START + timedelta(seconds=value)
+
+
+def run(
+    picture: str,
+    interval: float = 10,
+    params: ConfirmParams | None = None,
+    box: Callable[[int], Box] = lambda index: PLUME,
+) -> list[tuple[int, Confirmed]]:
+    """Feed a picture to a confirmer; x is a faint detection. Returns (frame, sighting)."""
+    confirmer = Confirmer((params or ConfirmParams()).for_interval(interval))
+    confidence = {"X": 0.6, "x": 0.3}
+    found = []
+    for index, mark in enumerate(picture):
+        at = seconds(index * interval)
+        hits = [Hit(at, box(index), confidence[mark])] if mark in confidence else []
+        found += [(index, sighting) for sighting in confirmer.step(at, hits)]
+    return found
+
+
+def frames(picture: str, interval: float = 10, **more: object) -> list[int]:
+    return [index for index, _ in run(picture, interval, **more)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        ("...............", []),
+        ("X..............", []),
+        ("XX.............", []),
+        ("XXX............", [2]),
+        ("XXX..X.X.X.....", [2]),
+        ("...XXX.........", [5]),
+        ("xxx............", [2]),
+        ("X.X.X..........", [4]),
+        ("X....X....X....", []),
+        ("X.....X.....X..", []),
+        ("XXXXXXXXXXXXXXX", [2]),
+        ("XXX" + "." * 40 + "XXX", [2, 45]),
+    ],
+)
+@pytest.mark.parametrize("interval", [10.0, 150.0])
+def test_what_stays_at_one_place_is_reported_once(picture: str, expected: list[int], interval: float) -> None:
+    """Persistence confirms and blinking does not, once for each plume, at any pace."""
+    assert frames(picture, interval) == expected
+
+
+def test_a_flash_is_not_smoke_however_often_it_is_sampled() -> None:
+    """Many frames within a second or two are one glimpse, not persistence."""
+    assert frames("XXXXX.........", interval=0.5) == []
+    assert frames("XXXXXXX.......", interval=0.5) == [6]
+
+
+def test_a_plume_that_grows_and_leans_is_one_plume() -> None:
+    """The foot stays, the head grows and drifts with the wind: one sighting."""
+
+    def grow(index: int) -> Box:
+        return (0.40, 0.55 - 0.02 * index, 0.44 + 0.03 * index, 0.56)
+
+    assert frames("XXXXXXXXXXXX", box=grow) == [2]
+
+
+def test_a_drifting_cloud_is_no_plume() -> None:
+    """What moves foot and all is cloud, even when it is seen in every frame."""
+
+    def drift(index: int) -> Box:
+        return (0.10 + 0.05 * index, 0.40, 0.17 + 0.05 * index, 0.45)
+
+    assert frames("XXXXXXXXXXXX", box=drift, params=ConfirmParams(reach=1.0)) == []
+
+
+def test_fog_that_fills_the_frame_needs_more() -> None:
+    """Frame-wide boxes are worth less: three faint ones do not confirm, three of a plume do."""
+    assert frames("xxx....", box=lambda index: (0.0, 0.3, 1.0, 0.8)) == []
+    assert frames("xxx....") == [2]
+
+
+def test_two_fires_are_two_sightings() -> None:
+    """Smoke at two places in the same frames is reported for each."""
+    confirmer = Confirmer(ConfirmParams())
+    other: Box = (0.80, 0.50, 0.84, 0.56)
+    found: list[Confirmed] = []
+    for index in range(3):
+        at = seconds(10 * index)
+        found += confirmer.step(at, [Hit(at, PLUME, 0.6), Hit(at, other, 0.5)])
+    assert sorted(sighting.hits[-1].box for sighting in found) == [PLUME, other]
+
+
+def test_first_visible_is_an_interval() -> None:
+    """T0 lies between the last clean frame and the first positive one, with the whole track kept."""
+    [(_, sighting)] = run("..XX.X....")
+    assert sighting.earliest == seconds(10)
+    assert sighting.latest == seconds(20)
+    assert sighting.at == seconds(50)
+    assert [hit.at for hit in sighting.hits] == [seconds(20), seconds(30), seconds(50)]
+
+
+def test_smoke_from_the_first_frame_has_no_clean_frame() -> None:
+    """When the box starts while it burns, the last clean frame is unknown and said to be so."""
+    [(_, sighting)] = run("XXX")
+    assert sighting.earliest is None
+
+
+def test_an_old_glimpse_does_not_date_a_new_fire() -> None:
+    """A detection that came to nothing a while ago neither confirms nor backdates the next."""
+    [(index, sighting)] = run("X.........XXX..")
+    assert (index, sighting.earliest, sighting.latest) == (12, seconds(90), seconds(100))
+
+
+def test_a_long_fire_is_repeated_only_on_request() -> None:
+    """With a repeat time the same plume is reported again while it burns."""
+    params = ConfirmParams(repeat_after_s=60)
+    assert frames("X" * 16, params=params) == [2, 8, 14]
+
+
+def test_suspicion_asks_for_frames_until_it_is_settled() -> None:
+    """One detection asks for a burst; clean frames or a confirmation end it, and it never lasts for ever."""
+    confirmer = Confirmer(ConfirmParams())
+    states = []
+    for index, mark in enumerate("X.....XXX"):
+        at = seconds(2 * index)
+        confirmer.step(at, [Hit(at, PLUME, 0.3)] if mark == "X" else [])
+        states.append(confirmer.suspicious)
+    assert states == [True, True, True, True, False, False, True, False, False]
+
+
+def test_a_doubtful_place_does_not_keep_the_box_in_burst() -> None:
+    """Something that is always seen but never confirmed stops asking for frames after a minute."""
+    confirmer = Confirmer(ConfirmParams(evidence=100))
+    asked = []
+    for index in range(60):
+        at = seconds(2 * index)
+        confirmer.step(at, [Hit(at, PLUME, 0.3)])
+        asked.append(confirmer.suspicious)
+    assert asked[:30] == [True] * 30
+    assert not any(asked[31:])
