@@ -78,8 +78,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A sighting: seen first between `earliest` (last clean frame; None when there was none) and `latest`
-    (first positive frame), confirmed by the frame at `at`. `hits` are oldest first, the last of that frame."""
+    """A sighting: first seen between `earliest` (last clean frame; None when there was none) and `latest`
+    (first positive frame), confirmed by the frame at `at`. `hits` are oldest first, the last is of that frame.
+    """
 
     earliest: datetime | None
     latest: datetime
