@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The tables."""
+
+from server.models.base import Base, UtcDateTime
+from server.models.incident import (
+    Deadline,
+    Incident,
+    JournalEntry,
+    Picture,
+    PolicyVersion,
+    Sighting,
+)
+from server.models.notice import Callout, Notice
+from server.models.region import Camera, Division, Duty, EdgeBox, Person
+
+__all__ = [
+    "Base",
+    "Callout",
+    "Camera",
+    "Deadline",
+    "Division",
+    "Duty",
+    "EdgeBox",
+    "Incident",
+    "JournalEntry",
+    "Notice",
+    "Person",
+    "Picture",
+    "PolicyVersion",
+    "Sighting",
+    "UtcDateTime",
+]

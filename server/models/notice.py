@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Who is to be told, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from server.domain.policy import RUNGS
+from server.models.base import Base, one_of
+from server.models.incident import Incident
+from server.models.region import Person
+
+NOTICE_STATES = ["pending", "sent", "delivered", "failed"]
+
+
+class Callout(Base):
+    """A rung of the ladder is to be told, written in the transaction of its cause. The dispatcher finds the people.
+
+    ``cause`` is the ladder step's key ("dispatch" for the first), or "transfer:<seq>"; with the rung it makes the
+    call-out unique, so that a cause calls a rung once.
+    """
+
+    __tablename__ = "callouts"
+    __table_args__ = (
+        CheckConstraint(one_of("rung", sorted(RUNGS)), name="rung"),
+        UniqueConstraint("incident_id", "cause", "rung"),
+        Index(
+            "ix_callouts_waiting",
+            "created_at",
+            sqlite_where=text("expanded_at IS NULL"),
+            postgresql_where=text("expanded_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"))
+    rung: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(16))  # dispatch, remind, escalate, breach
+    created_at: Mapped[datetime]
+    expanded_at: Mapped[datetime | None]
+
+    incident: Mapped[Incident] = relationship()
+
+
+class Notice(Base):
+    """One person is told one thing through one channel. The id is the idempotency key towards the channel."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        CheckConstraint(one_of("state", NOTICE_STATES), name="state"),
+        CheckConstraint("(state = 'pending') = (sent_at IS NULL AND failed_at IS NULL)", name="times"),
+        UniqueConstraint("callout_id", "person_id", "channel"),
+        Index(
+            "ix_notices_waiting",
+            "next_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    callout_id: Mapped[int] = mapped_column(ForeignKey("callouts.id"))
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"), index=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    channel: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[dict[str, Any]]  # what the channel renders; see docs/wire.md, Notice
+    state: Mapped[str] = mapped_column(String(16), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime]  # not before; while a sender holds it, the end of its lease
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    provider_ref: Mapped[str | None] = mapped_column(String(64), index=True)
+    error: Mapped[str | None]
+
+    callout: Mapped[Callout] = relationship()
+    incident: Mapped[Incident] = relationship()
+    person: Mapped[Person] = relationship(lazy="joined")
