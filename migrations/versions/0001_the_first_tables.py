@@ -23,12 +23,14 @@ def upgrade() -> None:
         sa.Column("parent_code", sa.String(length=16), nullable=True),
         sa.Column("geometry", sa.JSON(), nullable=True),
         sa.Column("synthetic", sa.Boolean(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.CheckConstraint("level IN ('city', 'county', 'township', 'village')", name=op.f("ck_divisions_level")),
         sa.ForeignKeyConstraint(["parent_code"], ["divisions.code"], name=op.f("fk_divisions_parent_code")),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_divisions")),
     )
     with op.batch_alter_table("divisions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_divisions_prefix"), ["prefix"], unique=False)
+        batch_op.create_index(batch_op.f("ix_divisions_revision"), ["revision"], unique=False)
 
     op.create_table(
         "edge_boxes",
@@ -432,6 +434,7 @@ def downgrade() -> None:
     op.drop_table("cameras")
     op.drop_table("edge_boxes")
     with op.batch_alter_table("divisions", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_divisions_revision"))
         batch_op.drop_index(batch_op.f("ix_divisions_prefix"))
 
     op.drop_table("divisions")

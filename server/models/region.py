@@ -30,6 +30,8 @@ class Division(Base):
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("divisions.code"))
     geometry: Mapped[dict[str, Any] | None]  # GeoJSON, WGS-84
     synthetic: Mapped[bool] = mapped_column(default=False)  # invented borders: never for real dispatch
+    # The number of the import that last changed this row: whoever keeps an index reloads when the highest changes.
+    revision: Mapped[int] = mapped_column(default=0, index=True)
 
 
 class Person(Base):
