@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The embedded MQTT broker: for the demo and for small installations without mosquitto.
+
+It speaks MQTT 3.1.1 with passwords and the same password file and access rules as mosquitto. It forgets everything
+when it stops; nothing of ours relies on its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amqtt.broker import Broker
+from amqtt.contexts import Action
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+from server.admin.brokerusers import allowed, read_users, verify_password
+
+log = logging.getLogger("broker")
+
+
+class PasswordFile(BaseAuthPlugin):  # type: ignore[misc]
+    """Lets in who is in the password file with the right password."""
+
+    @dataclass
+    class Config:
+        """``path`` of the password file; read at each connection, so that changes count at once."""
+
+        path: str
+
+    async def authenticate(self, *, session: Session) -> bool:
+        """True for a known name with its password."""
+        users = read_users(Path(self.config.path))
+        hashed = users.get(session.username or "")
+        if hashed is None:
+            return False
+        # Hashing takes milliseconds: not on the loop that carries the alarms.
+        return await asyncio.to_thread(verify_password, session.password or "", hashed)
+
+
+class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
+    """Each client reads and writes below its own name."""
+
+    @dataclass
+    class Config:
+        """Nothing to configure: the rules are in server.admin.brokerusers."""
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool:
+        """True when the rules allow it. What the broker delivers was allowed when it was subscribed."""
+        if action == Action.RECEIVE:
+            return True
+        verb = "write" if action == Action.PUBLISH else "read"
+        name = session.username if session else None
+        return bool(name and topic and allowed(name, verb, topic))
+
+
+def make_broker(host: str, port: int, users: Path) -> Broker:
+    """A broker on this address; start it inside a running loop."""
+    return Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
+            "plugins": {
+                f"{__name__}.PasswordFile": {"path": str(users)},
+                f"{__name__}.OwnTopics": {},
+            },
+        }
+    )
+
+
+async def serve(host: str, port: int, users: Path, stop: asyncio.Event) -> None:
+    """Run the broker until ``stop``. Raises OSError when the port is taken."""
+    broker = make_broker(host, port, users)
+    await broker.start()
+    log.info("listening on %s:%d", host, port)
+    try:
+        await stop.wait()
+    finally:
+        await broker.shutdown()
+
+
+def main(argv: Sequence[str]) -> int:
+    """``straw1530 broker``."""
+    parser = argparse.ArgumentParser(prog="straw1530 broker", description="Run the embedded MQTT broker.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=1883)
+    parser.add_argument("--users", type=Path, required=True, help="password file in mosquitto's form")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("amqtt", "transitions"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        read_users(args.users)
+    except OSError as error:
+        print(f"broker: cannot read the password file {args.users}: {error.strerror}", file=sys.stderr)
+        return 2
+    try:
+        # The library reports a taken port with pages of traceback; asking first gives one sentence.
+        socket.create_server((args.host, args.port), reuse_port=False).close()
+    except OSError as error:
+        why = "stop the other program or give --port" if error.errno == errno.EADDRINUSE else "check --host"
+        print(f"broker: cannot listen on {args.host}:{args.port}: {error.strerror}; {why}", file=sys.stderr)
+        return 2
+    asyncio.run(_main(args.host, args.port, args.users))
+    return 0
+
+
+async def _main(host: str, port: int, users: Path) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(host, port, users, stop)
