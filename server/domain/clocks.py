@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from server.domain.lifecycle import Event, State
+from server.domain.lifecycle import UNDOABLE, Event, State
 from server.domain.policy import Policy
 
 
@@ -88,6 +88,12 @@ def standing(journal: Iterable[Entry]) -> list[Entry]:
     entries = list(journal)
     undone = {entry.data.get("undoes") for entry in entries if entry.event is Event.UNDO}
     return [entry for entry in entries if entry.seq not in undone]
+
+
+def last_move(journal: Iterable[Entry]) -> Entry | None:
+    """The last standing line that moved the incident or was a tap: the only one that may be taken back."""
+    moves = [entry for entry in standing(journal) if entry.event in UNDOABLE or entry.from_state != entry.to_state]
+    return moves[-1] if moves else None
 
 
 def _opening(entry: Entry, policy: Policy) -> dict[str, datetime]:

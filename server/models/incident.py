@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from server.domain.clocks import Entry
 from server.domain.lifecycle import OPEN_STATES, Event, State
 from server.models.base import Base, one_of
 from server.models.region import Camera, Division, Person
@@ -101,6 +102,18 @@ class JournalEntry(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
     incident: Mapped[Incident] = relationship(back_populates="journal")
+
+    def to_entry(self) -> Entry:
+        """The domain's view of this line."""
+        return Entry(
+            seq=self.seq,
+            at=self.at,
+            event=Event(self.event),
+            from_state=State(self.from_state) if self.from_state else None,
+            to_state=State(self.to_state),
+            actor=self.actor,
+            data=self.data,
+        )
 
 
 class Sighting(Base):

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server import wake
-from server.domain.clocks import Entry, standing
+from server.domain.clocks import last_move
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, TooLate
 from server.domain.lifecycle import ANNOTATIONS, UNDOABLE, Event, State, after
 from server.domain.policy import parse_policy
@@ -123,12 +123,7 @@ def _check_content(session: Session, incident: Incident, event: Event, data: dic
 
 def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> tuple[State, int]:
     """The state before the actor's own last tap, and that tap's seq. Raises TooLate or Invalid."""
-    moves = [
-        entry
-        for entry in standing(journal.read(session, incident.id))
-        if entry.event in UNDOABLE or entry.from_state != entry.to_state
-    ]
-    last: Entry | None = moves[-1] if moves else None
+    last = last_move(journal.read(session, incident.id))
     if last is None or last.event not in UNDOABLE or last.actor != actor.label:
         raise Invalid("there is nothing of yours to undo")
     limit = timedelta(seconds=parse_policy(incident.policy.body).undo_s)

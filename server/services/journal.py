@@ -71,26 +71,13 @@ def append(
     return entry
 
 
-def to_entry(row: JournalEntry) -> Entry:
-    """The domain's view of a stored line."""
-    return Entry(
-        seq=row.seq,
-        at=row.at,
-        event=Event(row.event),
-        from_state=State(row.from_state) if row.from_state else None,
-        to_state=State(row.to_state),
-        actor=row.actor,
-        data=row.data,
-    )
-
-
 def read(session: Session, incident_id: int) -> list[Entry]:
     """The whole journal of an incident, oldest first."""
     session.flush()
     rows = session.scalars(
         select(JournalEntry).where(JournalEntry.incident_id == incident_id).order_by(JournalEntry.seq)
     )
-    return [to_entry(row) for row in rows]
+    return [row.to_entry() for row in rows]
 
 
 def first_broken_line(session: Session, incident_id: int) -> int | None:
