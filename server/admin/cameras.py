@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Registering edge boxes and cameras, one by one or from a YAML or CSV file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.admin.brokerusers import SYSTEM_USERS
+from server.admin.tables import Problem, Refused, read_csv, read_text
+from server.domain.errors import Invalid
+from server.models import Camera, Division, EdgeBox, Person
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_COLUMNS = ("id", "edge", "county", "name", "lat", "lon", "height_m", "pan", "tilt", "hfov")
+
+
+class CameraForm(BaseModel):
+    """A camera as it is registered. Degrees, metres, WGS-84; pan from true north, tilt negative below the horizon."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    id: str = Field(pattern=_ID.pattern + "$")
+    edge: str = Field(pattern=_ID.pattern + "$")
+    county: str
+    name: str = Field(min_length=1)
+    lat: float = Field(ge=-90, le=90)
+    lon: float = Field(ge=-180, le=180)
+    height_m: float = Field(gt=0, le=2000)
+    pan: float = Field(ge=-360, le=360)
+    tilt: float = Field(ge=-90, le=90)
+    hfov: float = Field(gt=0, lt=180)
+    pan_error: float = Field(default=0.5, gt=0)
+    tilt_error: float = Field(default=0.2, gt=0)
+
+
+def parse_camera(values: Mapping[str, Any]) -> CameraForm:
+    """Check a camera's values. Raises Invalid naming each that makes no sense."""
+    try:
+        return CameraForm.model_validate(values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
+        raise Invalid("; ".join(faults)) from None
+
+
+def add_camera(session: Session, form: CameraForm) -> bool:
+    """Register a camera, and its edge box when that is new; the caller commits. False when it replaced one.
+
+    Raises Invalid for an unknown county or a name that the system itself bears on the broker.
+    """
+    county = session.get(Division, form.county)
+    if county is None or county.level != "county":
+        raise Invalid(f"the county {form.county!r} is no county of the region: import the region first")
+    if form.edge in SYSTEM_USERS:
+        raise Invalid(f"the edge box's name {form.edge!r} belongs to a part of the system: choose another")
+    if session.scalar(select(Person.id).where(Person.login == form.edge)) is not None:
+        raise Invalid(f"the edge box's name {form.edge!r} is a person's login: choose another")
+    if session.get(EdgeBox, form.edge) is None:
+        session.add(EdgeBox(id=form.edge, name=form.edge))
+        session.flush()
+    values = form.model_dump(exclude={"edge", "county"}) | {"edge_id": form.edge, "county_code": form.county}
+    new = session.get(Camera, form.id) is None
+    session.merge(Camera(**values))
+    session.flush()
+    return new
+
+
+def import_cameras(session: Session, path: Path) -> tuple[int, int]:
+    """Register all cameras of a YAML file (a list, or under ``cameras:``) or of a CSV file, or none.
+
+    Returns how many were new and how many replaced; the caller commits. Raises Refused with every fault.
+    """
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    new = replaced = 0
+    for where, values in _read(path):
+        try:
+            form = parse_camera(values)
+            if form.id in seen:
+                raise Invalid(f"the camera {form.id!r} is there twice: remove one")
+            seen.add(form.id)
+            if add_camera(session, form):
+                new += 1
+            else:
+                replaced += 1
+        except Invalid as error:
+            problems.append(Problem(path.name, where, str(error)))
+    if problems:
+        raise Refused(problems)
+    return new, replaced
+
+
+def _read(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    if path.suffix.lower() == ".csv":
+        rows = read_csv(path, _COLUMNS)
+        return [(f"line {number}", {name: value for name, value in row.items() if value}) for number, row in rows]
+    try:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise Refused([Problem(path.name, "", f"is not YAML ({error})")]) from None
+    entries = data.get("cameras") if isinstance(data, dict) else data
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Refused(
+            [Problem(path.name, "", "holds no list of cameras: begin with `cameras:` and one `- id: …` each")]
+        )
+    return [(f"camera {number}", entry) for number, entry in enumerate(entries, start=1)]
