@@ -35,9 +35,9 @@ class ModelCard(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     classes: Annotated[list[str], BeforeValidator(_as_list)]
     input: Annotated[tuple[int, int], BeforeValidator(_as_pair)]
-    letterbox: int = Field(114, ge=0, le=255)
-    confidence: float = Field(0.25, gt=0, lt=1)
-    iou: float = Field(0.5, gt=0, lt=1)
+    letterbox: int = Field(default=114, ge=0, le=255)
+    confidence: float = Field(default=0.25, gt=0, lt=1)
+    iou: float = Field(default=0.5, gt=0, lt=1)
     origin: str = ""
     licence: str = ""
 
@@ -55,9 +55,7 @@ def read_card(model: Path) -> ModelCard:
     try:
         card = ModelCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise ModelError(
-            f"the card {path} of model {model.name} cannot be read: copy it beside the model"
-        ) from error
+        raise ModelError(f"the card {path} of model {model.name} cannot be read: copy it beside the model") from error
     except (yaml.YAMLError, ValidationError) as error:
         detail = str(error).replace("\n", " ")
         raise ModelError(f"the card {path} is not a model card: {detail}") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The box's two clocks: one says when, the other how long. Only entry points make one; the rest are given it."""
+"""The box's two clocks: one says when, the other how long. Entry points make one, the rest are given it."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Hit:
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """A sighting: first seen between `earliest` (last clean frame; None when there was none) and `latest`
-    (first positive frame), confirmed by the frame at `at`. `hits` are oldest first, the last is of that frame.
+    (first positive frame), confirmed by the frame at `at`. `hits` are oldest first; the last is that frame's.
     """
 
     earliest: datetime | None
@@ -174,9 +174,7 @@ class Confirmer:
 
     def _worth(self, hit: Hit) -> float:
         worth = min(1.0, hit.confidence / self._params.full_confidence)
-        return (
-            worth * self._params.large_weight if hit.box[2] - hit.box[0] > self._params.large_width else worth
-        )
+        return worth * self._params.large_weight if hit.box[2] - hit.box[0] > self._params.large_width else worth
 
     def _travel(self, track: _Track) -> float:
         """How far beyond what is allowed the foot has moved since the first counted detection.
@@ -185,9 +183,7 @@ class Confirmer:
         least is taken.
         """
         first, last = track.hits[0].box, track.last.box
-        sideways = min(
-            abs(first[0] - last[0]), abs(first[2] - last[2]), abs(_centre(first)[0] - _centre(last)[0])
-        )
+        sideways = min(abs(first[0] - last[0]), abs(first[2] - last[2]), abs(_centre(first)[0] - _centre(last)[0]))
         moved = max(sideways, abs(first[3] - last[3]))
         return moved - self._params.max_travel * max(_size(first), _size(last)) - self._params.slack
 

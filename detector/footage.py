@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Recorded pictures as frames: a folder of them, or a video file, taken as if they came at a given interval."""
+"""Recorded pictures as frames: a folder, or a video file, taken as if they came at a given interval."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def open_footage(source: Path, interval_s: float, start: datetime) -> Iterator[F
         offset = (index - 1) * interval_s
         yield Frame(image, start + timedelta(seconds=offset), offset, index, source.name)
     if not any_seen:
-        raise StreamError(
-            f"{source} holds no readable pictures: give a folder of JPEG or PNG files, or a video"
-        )
+        raise StreamError(f"{source} holds no readable pictures: give a folder of JPEG or PNG files, or a video")
 
 
 def _folder(folder: Path) -> Iterator[tuple[int, Image]]:

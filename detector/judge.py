@@ -17,9 +17,7 @@ def look(model: Model, frame: Frame, confidence: float) -> list[Hit]:
     ]
 
 
-def judge(
-    model: Model, confirmer: Confirmer, frame: Frame, confidence: float
-) -> tuple[list[Hit], list[Confirmed]]:
+def judge(model: Model, confirmer: Confirmer, frame: Frame, confidence: float) -> tuple[list[Hit], list[Confirmed]]:
     """What the model sees in `frame`, and the sightings that this confirms."""
     hits = look(model, frame, confidence)
     return hits, confirmer.step(frame.captured_at, hits)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`straw1530 replay`: the edge box's own model and confirmation over recorded pictures, and what came of it."""
+"""`straw1530 replay`: the edge box's own model and confirmation over recorded pictures."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def replay(
 
 
 def save_picture(folder: Path, sighting: ReplayedSighting) -> None:
-    """The confirming frame with its box drawn, as `<frame>.jpg`; several sightings of one frame are numbered."""
+    """The confirming frame with its box drawn, as `<frame>.jpg`; a second of the same frame is numbered."""
     image = sighting.frame.image.copy()
     width, height = sighting.frame.size
     x1, y1, x2, y2 = sighting.confirmed.hits[-1].box
@@ -128,9 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--confidence", type=float, metavar="C", help="threshold (default: the card's)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, the last the summary")
-    parser.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="keep each confirming frame, its box drawn"
-    )
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="keep each confirming frame, its box drawn")
     return parser
 
 
@@ -149,7 +147,7 @@ def main(argv: Sequence[str]) -> int:
                 save_picture(args.pictures, sighting)
             _say(_sighting_line(sighting, args.json))
     except DetectorError as error:
-        print(f"straw1530 replay: {error}", file=sys.stderr)
+        sys.stderr.write(f"straw1530 replay: {error}\n")
         return 2
     _say(_summary_line(tally.as_dict(args.onset, args.interval), args.json))
     return 0

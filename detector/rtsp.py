@@ -35,8 +35,11 @@ class AvPicture:
 
 
 class RtspSource:
-    """One connection. Decodes keyframes alone while these come often enough, which costs a tenth of decoding all;
-    the packets since the last keyframe are kept, so that a burst need not wait for the next."""
+    """One connection.
+
+    Decodes keyframes alone while these come often enough, which costs a tenth of decoding all; the packets since
+    the last keyframe are kept, so that a burst need not wait for the next.
+    """
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
@@ -72,9 +75,7 @@ class RtspSource:
             self._whole_at = now
             return AvPicture(picture)
         if now - self._whole_at > WHOLE_S:
-            raise StreamError(
-                f"no whole picture for {WHOLE_S:.0f} s ({self._damaged} damaged): check the link to the camera"
-            )
+            raise StreamError(f"no whole picture for {WHOLE_S:.0f} s ({self._damaged} damaged): check its link")
         return None
 
     def faults(self) -> list[str]:
@@ -182,4 +183,4 @@ def _describe(error: Exception) -> str:
         return "the camera knows no such stream: check the path in its URL"
     if isinstance(error, av.error.InvalidDataError):
         return "the camera sends what is not video: check its URL and its encoder settings"
-    return f"the stream failed: {getattr(error, 'strerror', None) or error}"
+    return f"the connection was lost ({getattr(error, 'strerror', None) or error})"

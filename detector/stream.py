@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A camera's live picture: a thread that reads for ever, holding only the newest frame, and how the camera is."""
+"""A camera's live picture: a thread that reads for ever and holds the newest frame, and how the camera is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import threading
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -15,10 +15,9 @@ import numpy as np
 from detector.clock import Clock
 from detector.errors import StreamError
 from detector.frame import Frame, Image
+from detector.wire import CameraState
 
 log = logging.getLogger(__name__)
-
-CameraState = Literal["ok", "starting", "stream_down", "frozen", "resized"]
 
 STILL_S = 30.0
 """A live picture is never the same for so long: sensors are noisy and their clocks tick."""

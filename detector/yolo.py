@@ -60,15 +60,11 @@ def decode(output: Floats, confidence: float, iou: float) -> tuple[Floats, Float
     classes = rows[4:, kept].argmax(axis=0)
     scores = scores[kept]
     centre_x, centre_y, width, height = rows[:4, kept]
-    boxes = np.stack(
-        [centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2], axis=1
-    )
+    boxes = np.stack([centre_x - width / 2, centre_y - height / 2, centre_x + width / 2, centre_y + height / 2], axis=1)
     if not kept.size:
         return boxes, scores, classes
     corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    chosen = cv2.dnn.NMSBoxesBatched(
-        corner_and_size.tolist(), scores.tolist(), classes.tolist(), confidence, iou
-    )
+    chosen = cv2.dnn.NMSBoxesBatched(corner_and_size.tolist(), scores.tolist(), classes.tolist(), confidence, iou)
     order = np.asarray(chosen, np.intp).ravel()
     order = order[np.argsort(-scores[order], kind="stable")]
     return boxes[order], scores[order], classes[order]

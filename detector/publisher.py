@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Sends what is in the outbox and keeps sending it until the server, not the broker, says that it has it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from detector.clock import Clock
+from detector.errors import OutboxError
+from detector.outbox import Outbox
+from detector.wire import Ack, CameraState, CameraStatus, Part, Status, read_ack, topic
+
+log = logging.getLogger(__name__)
+
+WINDOW: dict[Part, int] = {"sighting": 16, "picture": 2}
+"""How many of each may be under way without an acknowledgement."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 10.0, 160.0
+"""How long an acknowledgement may take before the part is sent again: doubled each time."""
+STATUS_S = 30.0
+IDLE_S = 1.0
+KEEPALIVE_S = 20
+GOODBYE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are to it; `ca_file` turns on TLS."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    ca_file: str | None = None
+
+
+class Publisher:
+    """One connection to the broker. `step` does all the work but receiving, which is paho's own thread."""
+
+    def __init__(self, edge: str, broker: Broker, outbox: Outbox, clock: Clock) -> None:
+        self._edge = edge
+        self._broker = broker
+        self._outbox = outbox
+        self._clock = clock
+        self._acks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._woken = threading.Event()
+        self._ready = threading.Event()
+        self._new_session = threading.Event()
+        self._sent: dict[tuple[str, Part], tuple[float, float]] = {}
+        self._cameras: Mapping[str, CameraStatus] = {}
+        self._told: tuple[float, dict[str, CameraState]] | None = None
+        self._trouble: str | None = None
+        self._client = self._make_client()
+
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection is lost."""
+        self._client.connect_async(self._broker.host, self._broker.port, KEEPALIVE_S)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye and disconnect; what is unsent stays in the outbox."""
+        if self._ready.is_set():
+            goodbye = Status(online=False, at=self._clock.now(), cameras=dict(self._cameras))
+            info = self._client.publish(topic(self._edge, "status"), goodbye.model_dump_json(), 1, retain=True)
+            try:
+                info.wait_for_publish(GOODBYE_S)
+            except (RuntimeError, ValueError) as error:
+                log.info("the goodbye did not reach the broker: %s", error)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def run(self, stop: threading.Event) -> None:
+        """`step` until stopped; woken by new sightings and acknowledgements."""
+        while not stop.is_set():
+            try:
+                self.step()
+            except Exception:
+                log.exception("sending failed; going on")
+            self._woken.wait(IDLE_S)
+            self._woken.clear()
+
+    def wake(self) -> None:
+        """There is something new to send."""
+        self._woken.set()
+
+    @property
+    def connected(self) -> bool:
+        """Connected, and listening for acknowledgements."""
+        return self._ready.is_set()
+
+    def tell(self, cameras: Mapping[str, CameraStatus]) -> None:
+        """How the cameras are: published when a state changes, and every half minute."""
+        self._cameras = cameras
+
+    def step(self) -> None:
+        """Take in acknowledgements, then send what is due."""
+        self._take_acks()
+        self._outbox.flush(self._clock.now())
+        if not self._ready.is_set():
+            return
+        if self._new_session.is_set():
+            self._new_session.clear()
+            self._sent.clear()
+            self._told = None
+        self._send_status()
+        for part in ("sighting", "picture"):
+            for key in self._outbox.due(part, WINDOW[part]):
+                self._send(key, part)
+
+    def _send(self, key: str, part: Part) -> None:
+        now = self._clock.monotonic()
+        at, wait = self._sent.get((key, part), (None, FIRST_WAIT_S / 2))
+        if at is not None and now - at < wait:
+            return
+        if at is not None:
+            log.info("no acknowledgement for %s %s after %.0f s, sending it again", part, key, wait)
+        if part == "picture":
+            payload = self._outbox.picture(key)
+            where = topic(self._edge, "picture", key)
+        else:
+            sighting = self._outbox.sighting(key)
+            payload = sighting.to_bytes(self._clock.now()) if sighting else None
+            where = topic(self._edge, "sighting")
+        if payload is not None:
+            self._client.publish(where, payload, qos=1)
+            self._sent[key, part] = now, min(2 * wait, LONGEST_WAIT_S)
+
+    def _send_status(self) -> None:
+        now = self._clock.monotonic()
+        states = {camera: status.state for camera, status in self._cameras.items()}
+        if self._told and self._told[1] == states and now - self._told[0] < STATUS_S:
+            return
+        status = Status(online=True, at=self._clock.now(), cameras=dict(self._cameras))
+        self._client.publish(topic(self._edge, "status"), status.model_dump_json(), 1, retain=True)
+        self._told = now, states
+
+    def _take_acks(self) -> None:
+        while not self._acks.empty():
+            payload = self._acks.get()
+            try:
+                self._take_ack(read_ack(payload))
+            except ValueError as error:
+                log.warning("an acknowledgement that is none was left out: %s", error)
+            except OutboxError as error:
+                log.error("%s", error)
+
+    def _take_ack(self, ack: Ack) -> None:
+        self._sent.pop((ack.id, ack.part), None)
+        if ack.result == "refused":
+            log.error("the server refused %s %s: %s; it is parked", ack.part, ack.id, ack.reason)
+            self._outbox.refused(ack.id, ack.part, ack.reason or "no reason given")
+        else:
+            log.info("the server has %s %s (%s)", ack.part, ack.id, ack.result)
+            self._outbox.stored(ack.id, ack.part)
+
+    def _make_client(self) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._edge, clean_session=True)
+        client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.ca_file:
+            client.tls_set(self._broker.ca_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        client.reconnect_delay_set(1, 30)
+        will = Status(online=False, at=self._clock.now(), cameras={})
+        client.will_set(topic(self._edge, "status"), will.model_dump_json(), 1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(self, client: Client, _: Any, __: Any, reason: ReasonCode, ___: Properties | None) -> None:
+        if reason.is_failure:
+            self._complain(f"refuses user {self._broker.username} ({reason}): check broker.username and password_file")
+            return
+        client.subscribe(topic(self._edge, "ack"), qos=1)
+
+    def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._complain(
+                f"does not let {self._broker.username} read {topic(self._edge, 'ack')}: check its access rules"
+            )
+            return
+        self._trouble = None
+        log.info("connected to broker %s:%s", self._broker.host, self._broker.port)
+        self._new_session.set()
+        self._ready.set()
+        self.wake()
+
+    def _on_connect_fail(self, _: Client, __: Any) -> None:
+        self._complain("cannot be reached: check broker.host, broker.port and the network")
+
+    def _on_disconnect(self, _: Client, __: Any, ___: Any, reason: ReasonCode, ____: Properties | None) -> None:
+        if self._ready.is_set():
+            self._ready.clear()
+            if reason.is_failure:
+                self._complain(f"closed the connection ({reason})")
+
+    def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
+        self._acks.put(bytes(message.payload))
+        self.wake()
+
+    def _complain(self, trouble: str) -> None:
+        """Once for each new trouble, not at each attempt."""
+        if trouble != self._trouble:
+            log.warning("broker %s:%s %s; alarms wait in the outbox", self._broker.host, self._broker.port, trouble)
+        self._trouble = trouble

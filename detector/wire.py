@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The edge's side of docs/wire.md: what it sends, what it is answered, and under which topics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+
+MOST_TRACK_POINTS = 32
+MOST_PICTURE_BYTES = 4 * 1024 * 1024
+
+CameraState = Literal["ok", "starting", "stream_down", "frozen", "resized"]
+Part = Literal["sighting", "picture"]
+BoxFractions = tuple[float, float, float, float]
+
+
+def as_text(at: datetime) -> str:
+    """2026-11-23T08:55:28.123Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[datetime, PlainSerializer(as_text, when_used="json")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Part):
+    """When the smoke became visible: after `earliest` (None when unknown), by `latest`."""
+
+    earliest: Instant | None
+    latest: Instant
+
+
+class ClockOffset(_Part):
+    """The edge clock against the server's (server minus edge), milliseconds; None until measured."""
+
+    offset_ms: float | None = None
+    error_ms: float | None = None
+
+
+class Size(_Part):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+class View(_Part):
+    """Where the camera looked: degrees, pan from true north clockwise, tilt negative below the horizon."""
+
+    pan: float = Field(ge=-360, le=360)
+    tilt: float = Field(ge=-90, le=90)
+    hfov: float = Field(gt=0, lt=180)
+
+
+class TrackPoint(_Part):
+    """One detection of the confirming track."""
+
+    at: Instant
+    box: BoxFractions
+    confidence: float
+
+
+class ModelName(_Part):
+    """Which model saw it."""
+
+    name: str
+    sha256: str
+
+
+class PictureAnnounced(_Part):
+    """The JPEG that will follow."""
+
+    sha256: str
+    bytes: int
+
+
+class Sighting(_Part):
+    """A confirmed sighting. `sent_at` and `clock` are those of the sending, stamped anew at each."""
+
+    v: Literal[1] = 1
+    id: str
+    edge: str
+    camera: str
+    preset: str | None
+    t0: Interval
+    t1: Instant
+    sent_at: Instant
+    clock: ClockOffset = ClockOffset()
+    label: str
+    confidence: float
+    box: BoxFractions
+    frame: Size
+    view: View | None
+    track: tuple[TrackPoint, ...] = Field(max_length=MOST_TRACK_POINTS)
+    model: ModelName
+    picture: PictureAnnounced | None
+
+    def to_bytes(self, sent_at: datetime) -> bytes:
+        """The message as it is sent at `sent_at`."""
+        return self.model_copy(update={"sent_at": sent_at}).model_dump_json().encode()
+
+
+class CameraStatus(_Part):
+    """One camera's state, as docs/wire.md names them."""
+
+    state: CameraState
+    last_frame_at: Instant | None
+    reason: str | None
+
+
+class Status(_Part):
+    """The box's retained status, and with online=False its last will."""
+
+    v: Literal[1] = 1
+    online: bool
+    at: Instant
+    cameras: dict[str, CameraStatus]
+
+
+class Ack(BaseModel):
+    """The server's word on one part. Unknown fields are left for later versions to add."""
+
+    model_config = ConfigDict(frozen=True)
+
+    v: Literal[1]
+    id: str
+    part: Part
+    result: Literal["stored", "duplicate", "refused"]
+    reason: str | None = None
+
+
+def read_ack(payload: bytes) -> Ack:
+    """Raises ValueError, one phrase, for what is no acknowledgement of version 1."""
+    try:
+        return Ack.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'payload'}: {first['msg']}") from error
+
+
+def topic(edge: str, *parts: str) -> str:
+    """straw1530/v1/edge/<edge>/…"""
+    return "/".join(("straw1530/v1/edge", edge, *parts))

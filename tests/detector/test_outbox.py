@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The outbox: nothing found is ever lost, whatever happens to the box."""
+
+from __future__ import annotations
+
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from detector.errors import OutboxError
+from detector.outbox import Outbox
+from tests.detector.make import START, sighting
+
+JPEG = b"\xff\xd8" + bytes(1000)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    opened = Outbox(tmp_path / "outbox.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_messages_go_first_and_oldest_first(outbox: Outbox) -> None:
+    """Messages in the order of finding; a picture only once its message is acknowledged."""
+    first, second = sighting(JPEG), sighting(JPEG)
+    outbox.put(first, JPEG, START)
+    outbox.put(second, JPEG, START)
+    assert outbox.due("sighting", 10) == [first.id, second.id]
+    assert outbox.due("picture", 10) == []
+    outbox.stored(first.id, "sighting")
+    assert outbox.due("sighting", 10) == [second.id]
+    assert outbox.due("picture", 10) == [first.id]
+    assert outbox.picture(first.id) == JPEG
+    outbox.stored(first.id, "picture")
+    assert outbox.due("picture", 10) == []
+
+
+def test_what_is_kept_is_what_was_found(outbox: Outbox) -> None:
+    """A sighting comes back exactly as it went in, its id included."""
+    found = sighting(JPEG)
+    outbox.put(found, JPEG, START)
+    assert outbox.sighting(found.id) == found
+
+
+def test_it_survives_a_restart(tmp_path: Path) -> None:
+    """What is in the outbox is there again when it is opened again."""
+    path = tmp_path / "outbox.sqlite"
+    found = sighting(JPEG)
+    before = Outbox(path)
+    before.put(found, JPEG, START)
+    before.close()
+    after = Outbox(path)
+    assert after.due("sighting", 10) == [found.id]
+    assert after.picture(found.id) == JPEG
+    after.close()
+
+
+def test_what_is_refused_for_good_is_parked_with_its_reason(outbox: Outbox) -> None:
+    """A refusal stops the sending of message and picture, and keeps both to be looked at."""
+    bad, good = sighting(JPEG), sighting()
+    outbox.put(bad, JPEG, START)
+    outbox.put(good, None, START)
+    outbox.refused(bad.id, "sighting", "camera cam-1 is not registered")
+    assert outbox.due("sighting", 10) == [good.id]
+    assert outbox.due("picture", 10) == []
+    parked = [(item.id, item.part, item.parked) for item in outbox.listing() if item.parked]
+    reason = "camera cam-1 is not registered"
+    assert parked == [(bad.id, "sighting", reason), (bad.id, "picture", reason)]
+
+
+def test_space_is_made_by_dropping_pictures_never_alarms(tmp_path: Path) -> None:
+    """Refused pictures go first, then the oldest; every message stays."""
+    box = Outbox(tmp_path / "outbox.sqlite", picture_budget=3 * len(JPEG))
+    found = [sighting(JPEG) for _ in range(5)]
+    for each in found[:3]:
+        box.put(each, JPEG, START)
+    box.refused(found[1].id, "sighting", "no")
+    for each in found[3:]:
+        box.put(each, JPEG, START)
+    kept = [item.id for item in box.listing() if item.part == "picture"]
+    assert kept == [found[2].id, found[3].id, found[4].id]
+    assert len([item for item in box.listing() if item.part == "sighting"]) == 5
+    box.close()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """The system refuses every write that would make a file longer, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was accepted stays; new sightings wait in memory, can be sent from there, and are written later."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    kept, sent, late = sighting(JPEG), sighting(JPEG), sighting(JPEG)
+    assert box.put(kept, JPEG, START)
+    with full_disk():
+        assert not box.put(sent, JPEG, START)
+        assert not box.put(late, JPEG, START)
+        due = box.due("sighting", 10)
+        box.stored(sent.id, "sighting")
+        with pytest.raises(OutboxError, match="free some disk space"):
+            box.stored(kept.id, "sighting")
+        after = box.due("sighting", 10)
+        picture = box.due("picture", 10)
+    assert due == [kept.id, sent.id, late.id]
+    assert after == [kept.id, late.id]
+    assert picture == [sent.id]
+    assert caplog.text.count("wait in memory until there is room") == 1
+    box.flush(START)
+    box.close()
+    again = Outbox(path)
+    assert again.due("sighting", 10) == [kept.id, late.id]
+    assert again.due("picture", 10) == [sent.id]
+    assert again.picture(late.id) == JPEG
+    again.close()
+
+
+def test_a_damaged_file_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A torn file does not stop the box: it is kept for a person to look at, and an empty one started."""
+    path = tmp_path / "outbox.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    box = Outbox(path)
+    found = sighting()
+    assert box.put(found, None, START)
+    assert box.due("sighting", 10) == [found.id]
+    box.close()
+    assert "is damaged" in caplog.text
+    [aside] = tmp_path.glob("outbox.sqlite.damaged-*")
+    assert aside.read_bytes().startswith(b"this is no database")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A data folder below a file gets one sentence naming it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxError, match="check data_dir and its permissions"):
+        Outbox(tmp_path / "file" / "outbox.sqlite")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from detector.outbox import Outbox
+from tests.detector.make import START, sighting
+box = Outbox(Path(sys.argv[1]))
+jpeg = b"\\xff\\xd8" + bytes(20000)
+while True:
+    found = sighting(jpeg)
+    box.put(found, jpeg, START)
+    print(found.id, flush=True)
+"""
+
+
+def test_kill_9_at_any_instruction_loses_nothing(tmp_path: Path) -> None:
+    """Whatever `put` returned for before the kill is there afterwards, once, with its picture, and no torn half."""
+    path = tmp_path / "outbox.sqlite"
+    accepted: list[str] = []
+    for seed in range(6):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout
+        accepted.append(writer.stdout.readline().strip())
+        time.sleep(random.Random(seed).uniform(0, 0.15))
+        writer.kill()
+        accepted += [line.strip() for line in writer.stdout if line.endswith("\n")]
+        writer.stdout.close()
+        writer.wait(10)
+    box = Outbox(path)
+    kept = box.due("sighting", 100_000)
+    pictures = [item.id for item in box.listing() if item.part == "picture"]
+    box.close()
+    assert [key for key in kept if key in set(accepted)] == accepted
+    assert pictures == kept
+    assert len(kept) <= len(accepted) + 6
