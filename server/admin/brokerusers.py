@@ -54,7 +54,7 @@ def verify_password(password: str, hashed: str) -> bool:
 def read_users(path: Path) -> dict[str, str]:
     """Name → hashed password. Raises OSError when the file cannot be read."""
     lines = path.read_text().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))  # type: ignore[misc]
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
 def write_users(path: Path, passwords: Mapping[str, str]) -> None:

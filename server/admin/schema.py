@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import migrations
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
+import migrations
 from server.db import Database
+from server.settings import SettingsError
 
 
 def _config() -> Config:
@@ -32,3 +36,16 @@ def check(database: Database) -> None:
     with database.engine.connect() as connection:
         config.attributes["connection"] = connection
         command.check(config)
+
+
+def require_current(database: Database) -> None:
+    """Raise SettingsError, with the mend, unless the database answers and has the newest schema."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    try:
+        with database.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise SettingsError(f"the database {database.url!r} cannot be opened: {error.orig}") from None
+    if found != head:
+        state = "is empty" if found is None else f"has schema {found}, this program needs {head}"
+        raise SettingsError(f"the database {database.url!r} {state}: run `straw1530 admin init`")

@@ -85,7 +85,7 @@ def add_sighting_picture(
     check_jpeg(data)
     if session.scalar(select(Picture.id).where(Picture.sighting_id == sighting_id)) is not None:
         return False
-    incident = session.get_one(Incident, sighting.incident_id, with_for_update=True)
+    incident = session.get_one(Incident, sighting.incident_id, with_for_update={"of": Incident})
     keep(folder, data)
     session.add(
         Picture(

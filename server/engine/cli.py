@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""``straw1530 engine``: MQTT intake and the clock, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+from server.admin.schema import require_current
+from server.db import Database, DatabaseClock
+from server.engine.broker import BrokerLink
+from server.engine.clock import ClockLoop
+from server.engine.intake import Intake
+from server.settings import SettingsError, read_settings
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="straw1530 engine",
+        description="Take in sightings and answers over MQTT and fire the ladder's deadlines.",
+        epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port.",
+    )
+    parser.add_argument("--name", default=f"engine-{socket.gethostname()}", help="this replica's name on the broker")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        settings = read_settings()
+        broker = settings.require_broker()
+        database = Database(settings.database_url)
+        require_current(database)
+    except SettingsError as error:
+        print(f"engine: {error}", file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    clock = DatabaseClock()
+    link = BrokerLink(broker, args.name, stop)
+    link.start(Intake(database, clock, settings.evidence_dir, link.publish).handle)
+    try:
+        ClockLoop(database, clock).run(stop)
+    finally:
+        link.close()
+        database.dispose()
+    return 0

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""MQTT in: sightings, pictures, box status, receipts and answers become records, and their senders are told."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from server import wake
+from server.admin.brokerusers import ROOT
+from server.db import Clock, Database
+from server.domain.errors import DomainError, Invalid, Missing
+from server.engine.wire import (
+    MAX_PICTURE,
+    AnswerMessage,
+    ReceiptMessage,
+    SightingMessage,
+    StatusMessage,
+    parse,
+    sighting_id_of,
+    to_report,
+)
+from server.models import EdgeBox, Notice, Person
+from server.services import actors, incidents, notices, pictures, sightings
+
+log = logging.getLogger("intake")
+Publish = Callable[[str, bytes], None]
+
+SUBSCRIPTIONS = [
+    f"{ROOT}/edge/+/sighting",
+    f"{ROOT}/edge/+/picture/+",
+    f"{ROOT}/edge/+/status",
+    f"{ROOT}/person/+/receipt",
+    f"{ROOT}/person/+/answer",
+]
+
+
+class Intake:
+    """Turns one message into one transaction. ``publish`` sends the acknowledgements."""
+
+    def __init__(self, database: Database, clock: Clock, evidence: Path, publish: Publish) -> None:
+        self._database = database
+        self._clock = clock
+        self._evidence = evidence
+        self._publish = publish
+
+    def handle(self, topic: str, payload: bytes) -> None:
+        """Handle one message. Bad ones are refused to their sender and logged; database errors propagate, and
+        the message must then be handled again."""
+        match topic.removeprefix(f"{ROOT}/").split("/"):
+            case ["edge", edge, "sighting"]:
+                self._sighting(edge, payload)
+            case ["edge", edge, "picture", sighting_id]:
+                self._picture(edge, sighting_id, payload)
+            case ["edge", edge, "status"]:
+                self._refusing(f"status of {edge}", lambda: self._status(edge, payload))
+            case ["person", login, "receipt"]:
+                self._refusing(f"receipt of {login}", lambda: self._receipt(login, payload))
+            case ["person", login, "answer"]:
+                self._answer(login, payload)
+            case _:
+                log.warning("a message on the unknown topic %r was passed over", topic)
+
+    def _refusing(self, what: str, action: Callable[[], None]) -> None:
+        """For messages whose senders wait for no answer: log the refusal and go on."""
+        try:
+            action()
+        except DomainError as error:
+            log.warning("%s refused: %s", what, error)
+
+    # Edge boxes
+
+    def _sighting(self, edge: str, payload: bytes) -> None:
+        try:
+            message = parse(SightingMessage, payload)
+            if message.edge != edge:
+                raise Invalid(f"edge: the message names {message.edge!r} but came from {edge!r}")
+            with self._database.write() as session:
+                now = self._clock.now(session)
+                recorded = sightings.record(session, to_report(message, now), now)
+                code, opened = recorded.incident.code, recorded.opened
+        except DomainError as error:
+            log.warning("sighting from %s refused: %s", edge, error)
+            self._ack(edge, sighting_id_of(payload), "sighting", "refused", str(error))
+            return
+        if not recorded.duplicate:
+            log.info("%s %s by %s", "opened" if opened else "joined", code, message.camera)
+        self._ack(edge, str(message.id), "sighting", "duplicate" if recorded.duplicate else "stored")
+
+    def _picture(self, edge: str, sighting_id: str, payload: bytes) -> None:
+        try:
+            if len(payload) > MAX_PICTURE:
+                raise Invalid(f"the picture has {len(payload):,} bytes; at most {MAX_PICTURE:,} are taken")
+            with self._database.write() as session:
+                now = self._clock.now(session)
+                stored = pictures.add_sighting_picture(
+                    session, sighting_id, edge, payload, folder=self._evidence, now=now
+                )
+        except DomainError as error:
+            log.warning("picture from %s refused: %s", edge, error)
+            self._ack(edge, sighting_id, "picture", "refused", str(error))
+            return
+        self._ack(edge, sighting_id, "picture", "stored" if stored else "duplicate")
+
+    def _ack(self, edge: str, sighting_id: str | None, part: str, result: str, reason: str | None = None) -> None:
+        if sighting_id is None:
+            return  # nobody can be told which message it was
+        answer = {"v": 1, "id": sighting_id, "part": part, "result": result, "reason": reason}
+        self._send(f"{ROOT}/edge/{edge}/ack", answer)
+
+    def _status(self, edge: str, payload: bytes) -> None:
+        message = parse(StatusMessage, payload)
+        with self._database.write() as session:
+            box = session.get(EdgeBox, edge)
+            if box is None:
+                raise Missing(f"there is no edge box {edge!r}")
+            box.online, box.status_at = message.online, self._clock.now(session)
+            if message.cameras or message.online:  # a last will knows nothing of cameras: keep what was known
+                box.status = message.model_dump(mode="json")
+            wake.request(session)
+
+    # Phones
+
+    def _receipt(self, login: str, payload: bytes) -> None:
+        message = parse(ReceiptMessage, payload)
+        with self._database.write() as session:
+            notice = session.get(Notice, str(message.notice))
+            if notice is None or notice.person.login != login:
+                raise Missing(f"there is no notice {message.notice} to {login!r}")
+            notices.record_delivered(session, notice, self._clock.now(session))
+
+    def _answer(self, login: str, payload: bytes) -> None:
+        result: dict[str, Any] = {"v": 1, "id": None, "result": "done", "reason": None, "state": None}
+        try:
+            message = parse(AnswerMessage, payload)
+            result["id"] = message.id
+            result["state"] = self._apply(login, message)
+        except DomainError as error:
+            log.warning("answer from %s refused: %s", login, error)
+            result |= {"result": "refused", "reason": str(error), "code": error.code}
+        self._send(f"{ROOT}/person/{login}/result", result)
+
+    def _apply(self, login: str, message: AnswerMessage) -> str:
+        with self._database.write() as session:
+            person = session.scalar(select(Person).where(Person.login == login))
+            if person is None:
+                raise Missing(f"there is no person {login!r}")
+            now: datetime = self._clock.now(session)
+            entry = incidents.apply(
+                session,
+                message.incident,
+                message.domain_event,
+                actor=actors.person(person),
+                now=now,
+                data={**message.journal_data(), "via": "mqtt"},
+                answer_id=message.id,
+            )
+            return entry.to_state
+
+    def _send(self, topic: str, message: dict[str, Any]) -> None:
+        self._publish(topic, json.dumps(message, ensure_ascii=False).encode())

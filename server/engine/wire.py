@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Reading what edge boxes and phones send: docs/wire.md, enforced."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from server.domain.errors import Invalid
+from server.domain.lifecycle import Event
+from server.services.sightings import Report
+
+MAX_JSON = 64 * 1024
+MAX_PICTURE = 4 * 1024 * 1024
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Box = tuple[Fraction, Fraction, Fraction, Fraction]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Message(BaseModel):
+    # Fields we do not know yet are passed over: a newer box may say more within the same version.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    v: Literal[1]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class FirstSeen(_Part):
+    """T0 as an interval on the edge's clock."""
+
+    earliest: AwareDatetime | None
+    latest: AwareDatetime
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FirstSeen:
+        if self.earliest is not None and self.earliest > self.latest:
+            raise ValueError("earliest is after latest")
+        return self
+
+
+class EdgeClock(_Part):
+    """Server minus edge, and how well that is known."""
+
+    offset_ms: float | None = None
+    error_ms: Annotated[float, Field(ge=0)] | None = None
+
+
+class FrameSize(_Part):
+    """Pixels."""
+
+    width: Annotated[int, Field(gt=0, le=20_000)]
+    height: Annotated[int, Field(gt=0, le=20_000)]
+
+
+class CameraView(_Part):
+    """Degrees; pan from true north, tilt negative below the horizon."""
+
+    pan: Annotated[float, Field(ge=-360, le=720)]
+    tilt: Annotated[float, Field(ge=-90, le=90)]
+    hfov: Annotated[float, Field(gt=0, lt=180)]
+
+
+class AnnouncedPicture(_Part):
+    """The picture that will follow."""
+
+    sha256: Digest
+    bytes: Annotated[int, Field(gt=0, le=MAX_PICTURE)]
+
+
+class SightingMessage(_Message):
+    """``edge/<edge>/sighting``."""
+
+    id: UUID
+    edge: Name
+    camera: Name
+    t0: FirstSeen
+    t1: AwareDatetime
+    sent_at: AwareDatetime
+    clock: EdgeClock = EdgeClock()
+    confidence: Fraction
+    box: Box
+    frame: FrameSize
+    view: CameraView | None = None
+    picture: AnnouncedPicture | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> SightingMessage:
+        x1, y1, x2, y2 = self.box
+        if not (x1 < x2 and y1 < y2):
+            raise ValueError("box must have x1 < x2 and y1 < y2")
+        return self
+
+
+class StatusMessage(_Message):
+    """``edge/<edge>/status``."""
+
+    online: bool
+    at: AwareDatetime | None = None
+    cameras: dict[Name, dict[str, Any]] = {}
+
+
+class ReceiptMessage(_Message):
+    """``person/<person>/receipt``."""
+
+    notice: UUID
+    at: AwareDatetime | None = None
+
+
+AnswerEvent = Literal["accept", "set_off", "arrive", "start_disposal", "report_done", "report_false", "undo"]
+
+
+class AnswerMessage(_Message):
+    """``person/<person>/answer``."""
+
+    id: Annotated[str, Field(min_length=8, max_length=64)]
+    incident: Annotated[str, Field(min_length=3, max_length=8)]
+    event: AnswerEvent
+    at: AwareDatetime | None = None
+    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
+    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
+    note: Annotated[str, Field(max_length=500)] | None = None
+    reason: str | None = None
+
+    def journal_data(self) -> dict[str, Any]:
+        """What the journal keeps beside the server's own time."""
+        data = self.model_dump(mode="json", include={"lat", "lon", "note", "reason"}, exclude_none=True)
+        if self.at is not None:
+            data["phone_at"] = self.at.isoformat()
+        return data
+
+    @property
+    def domain_event(self) -> Event:
+        """The event by its domain name."""
+        return Event(self.event)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(kind: type[M], payload: bytes) -> M:
+    """Read one message. Raises Invalid with one sentence naming the first field that is wrong."""
+    if len(payload) > MAX_JSON:
+        raise Invalid(f"the message has {len(payload):,} bytes; at most {MAX_JSON:,} are taken")
+    try:
+        data = json.loads(payload)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise Invalid(f"the message is not JSON: {error}") from None
+    if isinstance(data, dict) and data.get("v") not in (None, 1):
+        raise Invalid(f"the message has version {data['v']!r}; this server knows version 1")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "message"
+        raise Invalid(f"{where}: {first['msg']}") from None
+
+
+def sighting_id_of(payload: bytes) -> str | None:
+    """The id of a message that could not be read whole, so that its sender can be told; None if even that is lost."""
+    try:
+        return str(UUID(str(json.loads(payload)["id"])))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def to_report(message: SightingMessage, received_at: datetime) -> Report:
+    """The sighting as the services take it.
+
+    A message cannot arrive before it was sent: an unmeasured clock that says so is known to be ahead by at least that.
+    """
+    offset_ms = message.clock.offset_ms
+    if offset_ms is None and message.sent_at > received_at:
+        offset_ms = (received_at - message.sent_at) / timedelta(milliseconds=1)
+    view = message.view
+    return Report(
+        id=str(message.id),
+        edge=message.edge,
+        camera=message.camera,
+        t0_earliest=message.t0.earliest,
+        t0_latest=message.t0.latest,
+        t1=message.t1,
+        clock_offset_ms=offset_ms,
+        clock_error_ms=message.clock.error_ms,
+        confidence=message.confidence,
+        box=message.box,
+        aspect=message.frame.width / message.frame.height,
+        view=None if view is None else (math.fmod(view.pan + 360, 360), view.tilt, view.hfov),
+        picture_sha256=message.picture.sha256 if message.picture else None,
+        message=message.model_dump(mode="json"),
+    )
