@@ -84,6 +84,8 @@ def apply(
     )
     if event is Event.TRANSFER:
         _hand_over(session, incident, entry)
+    if event is Event.DISPATCH:
+        _assign(session, incident, content)
     if event not in ANNOTATIONS:
         session.flush()
         deadlines.reconcile(session, incident, now)
@@ -131,6 +133,20 @@ def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> 
         raise TooLate(f"undo is possible for {limit.total_seconds():.0f} seconds")
     assert last.from_state is not None
     return last.from_state, last.seq
+
+
+def _assign(session: Session, incident: Incident, data: Mapping[str, Any]) -> None:
+    """The dispatcher placed the incident: its grid (``grid``, a division's code or None for not placed) and the grid's
+    county, which may be the neighbour's of the camera's."""
+    if data.get("grid") is None:
+        return
+    grid = session.get_one(Division, data["grid"])
+    incident.grid_code = grid.code
+    above: Division | None = grid
+    while above is not None and above.level != "county":
+        above = session.get(Division, above.parent_code) if above.parent_code else None
+    if above is not None:
+        incident.county_code = above.code
 
 
 def _hand_over(session: Session, incident: Incident, entry: JournalEntry) -> None:

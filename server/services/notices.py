@@ -44,9 +44,21 @@ def waiting_callouts(session: Session, limit: int = 50) -> Sequence[Callout]:
     ).all()
 
 
-def expand(session: Session, callout: Callout, drafts: Iterable[Draft], now: datetime) -> list[Notice]:
+def drop(session: Session, callout: Callout, now: datetime) -> None:
+    """Mark a call-out done without telling anybody: the incident is over, or everybody was told for the same cause."""
+    callout.expanded_at = now
+
+
+def expand(
+    session: Session,
+    callout: Callout,
+    drafts: Iterable[Draft],
+    now: datetime,
+    *,
+    reason: str = "nobody holds this post",
+) -> list[Notice]:
     """Write the notices of a call-out and mark it done; the caller commits. With no draft at all the journal says
-    that nobody could be reached, so that the ladder's next rung and the console know."""
+    that nobody could be reached, and the ``reason``, so that the ladder's next rung and the console know."""
     written = []
     for draft in drafts:
         notice = Notice(
@@ -70,18 +82,18 @@ def expand(session: Session, callout: Callout, drafts: Iterable[Draft], now: dat
             Event.UNREACHED,
             actor=_DISPATCHER,
             now=now,
-            data={"rung": callout.rung, "cause": callout.cause, "reason": "nobody holds this post"},
+            data={"rung": callout.rung, "cause": callout.cause, "reason": reason},
         )
     session.flush()
     wake.request(session)
     return written
 
 
-def claim(session: Session, now: datetime, limit: int = 100) -> list[Notice]:
-    """Take notices that are due and hold them for LEASE; the caller commits before it sends."""
+def claim(session: Session, channel: str, now: datetime, limit: int = 100) -> list[Notice]:
+    """Take notices of a channel that are due and hold them for LEASE; the caller commits before it sends."""
     rows = session.scalars(
         select(Notice)
-        .where(Notice.state == "pending", Notice.next_at <= now)
+        .where(Notice.state == "pending", Notice.channel == channel, Notice.next_at <= now)
         .order_by(Notice.next_at, Notice.created_at)
         .limit(limit)
         .with_for_update(of=Notice, skip_locked=True)
@@ -92,9 +104,10 @@ def claim(session: Session, now: datetime, limit: int = 100) -> list[Notice]:
     return list(rows)
 
 
-def next_attempt(session: Session) -> datetime | None:
-    """When the next pending notice may be tried; None when none is pending."""
-    return session.scalar(select(func.min(Notice.next_at)).where(Notice.state == "pending"))
+def next_attempt(session: Session, channels: Iterable[str]) -> datetime | None:
+    """When the next pending notice of these channels may be tried; None when none is pending."""
+    waiting = select(func.min(Notice.next_at)).where(Notice.state == "pending", Notice.channel.in_(list(channels)))
+    return session.scalar(waiting)
 
 
 def record_sent(session: Session, notice_id: str, provider_ref: str | None, now: datetime) -> None:
@@ -127,9 +140,19 @@ def record_failed(session: Session, notice_id: str, reason: str, now: datetime) 
     _journal(session, notice, Event.UNREACHED, now, {"reason": reason})
 
 
+def record_undelivered(session: Session, notice: Notice, reason: str, now: datetime) -> bool:
+    """The channel took it and then could not deliver it. False when that, or a delivery, was known already."""
+    session.refresh(notice, with_for_update={"of": Notice})
+    if notice.state not in ("pending", "sent"):
+        return False
+    notice.state, notice.failed_at, notice.error = "failed", now, reason
+    _journal(session, notice, Event.UNREACHED, now, {"reason": reason})
+    return True
+
+
 def record_delivered(session: Session, notice: Notice, now: datetime) -> bool:
     """A delivery receipt: T3d for the incident's first. False when it was known already."""
-    session.refresh(notice, with_for_update=True)
+    session.refresh(notice, with_for_update={"of": Notice})
     if notice.delivered_at is not None:
         return False
     notice.state, notice.delivered_at = "delivered", now
@@ -140,7 +163,7 @@ def record_delivered(session: Session, notice: Notice, now: datetime) -> bool:
 
 
 def _pending(session: Session, notice_id: str) -> Notice | None:
-    notice = session.get(Notice, notice_id, with_for_update=True, populate_existing=True)
+    notice = session.get(Notice, notice_id, with_for_update={"of": Notice}, populate_existing=True)
     return notice if notice is not None and notice.state == "pending" else None
 
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A notice as it goes over the wire (docs/wire.md, Notice), in the words of its channel and its reader's language."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dispatch import texts
+from dispatch.region import Region
+from dispatch.texts import Facts
+from server.domain.policy import Policy, Step
+from server.models import Callout, Incident
+
+# What a ladder's step waits for -> the first half of its sentence's key.
+_STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose"}
+
+
+def compose(
+    place: Region, callout: Callout, policy: Policy, part: str, language: str, channel: str, zone: ZoneInfo
+) -> dict[str, Any]:
+    """The payload of one notice, all but its id. ``part``: "lead", "neighbour" or "unplaced"."""
+    incident = callout.incident
+    facts = _facts(place, callout, policy, part, zone)
+    text = texts.sms(language, facts) if channel == "sms" else texts.sentence(language, facts)
+    return {
+        "v": 1,
+        "incident": incident.code,
+        "rung": callout.rung,
+        "drill": facts.drill,
+        "title": texts.title(language, facts),
+        "text": text,
+        "place": " ".join(facts.place),
+        "lat": incident.lat,
+        "lon": incident.lon,
+        "radius_m": _radius(incident),
+        "bearing": incident.bearing,
+        "t2": incident.opened_at.isoformat(),
+        "accept_by": (incident.opened_at + timedelta(seconds=policy.respond_limit_s)).isoformat(),
+        "dispose_by": (incident.opened_at + timedelta(seconds=policy.dispose_limit_s)).isoformat(),
+        "picture": None,
+    }
+
+
+def _facts(place: Region, callout: Callout, policy: Policy, part: str, zone: ZoneInfo) -> Facts:
+    incident = callout.incident
+    step = _step(policy, callout)
+    limit_s = policy.dispose_limit_s if step and step.until == "report" else policy.respond_limit_s
+    lead = place.names(incident.grid_code)[-1] if incident.grid_code else ""
+    return Facts(
+        code=incident.code,
+        what=_what(callout, step, part),
+        kind=callout.kind,
+        place=_place(place, incident),
+        time=f"{incident.opened_at.astimezone(zone):%H:%M}",
+        minutes=step.after_s // 60 if step else 0,
+        limit=limit_s // 60,
+        bearing=round(incident.bearing) % 360 if incident.bearing is not None else None,
+        lead=lead,
+    )
+
+
+def _what(callout: Callout, step: Step | None, part: str) -> str:
+    if step is not None:
+        return f"{_STAGES[step.until]}.{callout.kind}"
+    if part != "lead":
+        return part
+    return "transfer" if callout.cause.startswith("transfer:") else "dispatch"
+
+
+def _step(policy: Policy, callout: Callout) -> Step | None:
+    """The ladder's step that caused the call-out; None for a first call. After a transfer the key carries its seq."""
+    key = callout.cause.partition("@")[0]
+    return next((step for step in policy.ladder if step.key == key), None)
+
+
+def _place(place: Region, incident: Incident) -> tuple[str, ...]:
+    """The names from the county to the village; without a grid the county's and the camera's."""
+    if incident.grid_code is not None:
+        return place.names(incident.grid_code)
+    camera = (incident.camera.name,) if incident.camera is not None else ()
+    return place.names(incident.county_code) + camera
+
+
+def _radius(incident: Incident) -> float | None:
+    """Two standard deviations of the worse direction, metres."""
+    if incident.along_m is None or incident.across_m is None:
+        return None
+    return round(2 * max(incident.along_m, incident.across_m), 0)

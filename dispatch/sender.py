@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The dispatcher's loop: expand call-outs, claim notices, send them with no transaction open, record the outcome.
+
+Each channel has its own threads, so that a slow one holds up no other, and no more is claimed than those threads can
+take, so that no lease runs out in a queue of ours. Outcomes are recorded in batches by a thread of their own. After
+kill -9 at any moment the leases run out and the notices go again: at least once, under the same id.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dispatch.channels import SEND_LIMIT_S, Channel, Never, Outcome, Outgoing, Sent, TryAgain
+from dispatch.expand import Expander
+from server.db import Clock, Database
+from server.domain.lifecycle import FINAL_STATES
+from server.models import Incident, Notice
+from server.services import notices
+from server.wake import Sleeper
+
+log = logging.getLogger("dispatch")
+
+assert timedelta(seconds=SEND_LIMIT_S) < notices.LEASE
+_LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
+_BATCH = 100
+# channel -> first wait and longest wait between attempts, seconds.
+_BACKOFF = {"mqtt": (1.0, 15.0), "sms": (5.0, 120.0)}
+
+
+def backoff(channel: str, attempts: int) -> timedelta:
+    """How long to wait after this many attempts: doubling, with a jitter of a quarter either way."""
+    first, longest = _BACKOFF.get(channel, (5.0, 120.0))
+    seconds = min(longest, first * 2.0 ** max(0, attempts - 1))
+    return timedelta(seconds=seconds * secrets.SystemRandom().uniform(0.75, 1.25))
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A channel, its threads, and which notices they hold."""
+
+    channel: Channel
+    pool: ThreadPoolExecutor
+    held: set[str] = field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        """How many more notices it can take: one waiting for each that is being sent."""
+        return 2 * self.channel.parallel - len(self.held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    channel: str
+    notice: Outgoing
+    attempts: int
+    outcome: Outcome
+
+
+class Dispatcher:
+    """Use as a context manager. ``step`` does what is to do now and returns; the sends go on in their threads."""
+
+    def __init__(self, database: Database, clock: Clock, expander: Expander, channels: Sequence[Channel]) -> None:
+        self._database = database
+        self._clock = clock
+        self._expander = expander
+        self._lanes = {
+            channel.name: _Lane(channel, ThreadPoolExecutor(channel.parallel, f"send-{channel.name}"))
+            for channel in channels
+        }
+        self._outcomes: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
+        self._settled = threading.Condition()
+        self._stopping = threading.Event()
+        self._recorder = threading.Thread(target=self._record_forever, name="record", daemon=True)
+
+    def __enter__(self) -> Dispatcher:
+        self._recorder.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes.values():
+            lane.pool.shutdown(cancel_futures=True)
+        self._stopping.set()
+        self._outcomes.put(None)
+        self._recorder.join()
+        for lane in self._lanes.values():
+            lane.channel.close()
+
+    def run(self, stop: threading.Event) -> None:
+        """Step until told to stop, sleeping until woken or until something is due."""
+        with Sleeper(self._database.url, "dispatch") as sleeper:
+            while not stop.is_set():
+                wait_s = _LOOK_EVERY_S
+                try:
+                    wait_s = min(wait_s, self.step())
+                except Exception:
+                    log.exception("a step failed; trying again in %.0f s", wait_s)
+                sleeper.sleep(wait_s)
+
+    def step(self) -> float:
+        """Expand every waiting call-out and hand every due notice to its channel, as far as the channels can take them.
+
+        Returns the seconds until something is due (as far as is known now).
+        """
+        while True:
+            with self._database.write() as session:
+                if not self._expander.step(session, self._clock.now(session)):
+                    break
+            self._hand_over()
+        self._hand_over()
+        return self._until_due()
+
+    def settle(self, timeout_s: float = 30.0) -> None:
+        """Wait until everything handed over is sent and recorded. Raises TimeoutError."""
+        with self._settled:
+            if not self._settled.wait_for(lambda: not any(lane.held for lane in self._lanes.values()), timeout_s):
+                raise TimeoutError("some notices are still being sent")
+
+    def _hand_over(self) -> None:
+        for lane in self._lanes.values():
+            if lane.free <= 0 or not lane.channel.ready():
+                continue
+            with self._database.read() as session:
+                due = notices.next_attempt(session, [lane.channel.name])
+                if due is None or due > self._clock.now(session):
+                    continue
+            with self._database.write() as session:
+                claimed = self._claim(session, lane)
+            for notice in claimed:
+                lane.pool.submit(self._send, lane, _outgoing(notice), notice.attempts)
+
+    def _claim(self, session: Session, lane: _Lane) -> list[Notice]:
+        now = self._clock.now(session)
+        claimed = notices.claim(session, lane.channel.name, now, lane.free)
+        over = set(
+            session.scalars(
+                select(Incident.id).where(
+                    Incident.id.in_({notice.incident_id for notice in claimed}),
+                    Incident.state.in_([state.value for state in sorted(FINAL_STATES)]),
+                )
+            )
+        )
+        for notice in claimed:
+            if notice.incident_id in over:
+                notices.record_failed(session, notice.id, "the incident was over before this could be sent", now)
+        # One that is still held here (its lease ran out while the channel hung) is not sent twice at once.
+        fresh = [notice for notice in claimed if notice.incident_id not in over and notice.id not in lane.held]
+        with self._settled:
+            lane.held.update(notice.id for notice in fresh)
+        return fresh
+
+    def _send(self, lane: _Lane, notice: Outgoing, attempts: int) -> None:
+        try:
+            outcome = lane.channel.send(notice)
+        except Exception as error:
+            log.exception("the channel %s raised", lane.channel.name)
+            outcome = TryAgain(f"fault in the channel: {type(error).__name__}")
+        self._outcomes.put(_Done(lane.channel.name, notice, attempts, outcome))
+
+    def _record_forever(self) -> None:
+        while (first := self._outcomes.get()) is not None:
+            batch = [first]
+            while len(batch) < _BATCH:
+                try:
+                    more = self._outcomes.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    self._outcomes.put(None)
+                    break
+                batch.append(more)
+            self._record(batch)
+            with self._settled:
+                for lane in self._lanes.values():
+                    lane.held.difference_update(done.notice.id for done in batch)
+                self._settled.notify_all()
+
+    def _record(self, batch: list[_Done]) -> None:
+        """Record a batch; while the database is away, again and again: a lost outcome is a notice sent twice."""
+        while True:
+            try:
+                with self._database.write() as session:
+                    now = self._clock.now(session)
+                    # Notices before incidents and each in one order, as every other writer takes them.
+                    ids = [done.notice.id for done in batch]
+                    session.scalars(
+                        select(Notice.id).where(Notice.id.in_(ids)).order_by(Notice.id).with_for_update(of=Notice)
+                    ).all()
+                    for done in sorted(batch, key=lambda done: done.notice.id):
+                        _record_one(session, done, now)
+                return
+            except Exception:
+                log.exception("%d outcomes could not be recorded; trying again", len(batch))
+                if self._stopping.wait(1.0):
+                    return
+
+    def _until_due(self) -> float:
+        waiting = [lane.channel.name for lane in self._lanes.values() if lane.free > 0 and lane.channel.ready()]
+        with self._database.read() as session:
+            due = notices.next_attempt(session, waiting)
+            now = self._clock.now(session)
+        return max(0.0, (due - now).total_seconds()) if due else _LOOK_EVERY_S
+
+
+def _outgoing(notice: Notice) -> Outgoing:
+    person = notice.person
+    return Outgoing(notice.id, person.login, person.phone, person.language, notice.payload)
+
+
+def _record_one(session: Session, done: _Done, now: datetime) -> None:
+    name = f"notice {done.notice.id} to {done.notice.login}"
+    match done.outcome:
+        case Sent(ref):
+            notices.record_sent(session, done.notice.id, ref, now)
+        case TryAgain(reason):
+            log.warning("%s not sent, attempt %d: %s", name, done.attempts, reason)
+            notices.record_retry(session, done.notice.id, reason, now, backoff(done.channel, done.attempts))
+        case Never(reason):
+            log.error("%s cannot be sent: %s", name, reason)
+            notices.record_failed(session, done.notice.id, reason, now)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The dispatcher's settings, read once from the environment beside the server's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from server.settings import Settings, SettingsError, read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Twilio:
+    """An account. ``sender``: a number or a messaging service; ``base_url``: None for Twilio itself;
+    ``callback_url``: where status reports reach ``server.web.callbacks`` from outside, None for no reports."""
+
+    sid: str
+    token: str
+    sender: str
+    base_url: str | None = None
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What ``straw1530 dispatch`` runs with. ``zone``: of the times in texts."""
+
+    server: Settings
+    twilio: Twilio | None
+    zone: ZoneInfo
+
+
+def read_dispatch_settings(environ: Mapping[str, str] | None = None) -> DispatchSettings:
+    """Read the server's settings, STRAW1530_TWILIO_SID, _TOKEN, _FROM, _BASE_URL, _CALLBACK_URL (all absent: no SMS)
+    and STRAW1530_TIMEZONE (default Asia/Shanghai). Raises SettingsError."""
+    env = os.environ if environ is None else environ
+    return DispatchSettings(read_settings(env), _twilio(env), _zone(env.get("STRAW1530_TIMEZONE") or "Asia/Shanghai"))
+
+
+def _twilio(env: Mapping[str, str]) -> Twilio | None:
+    names = ("STRAW1530_TWILIO_SID", "STRAW1530_TWILIO_TOKEN", "STRAW1530_TWILIO_FROM")
+    given = [name for name in names if env.get(name)]
+    if not given:
+        return None
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise SettingsError(f"{', '.join(missing)} is not set beside {given[0]}: SMS needs all three, or none")
+    sid, token, sender = (env[name] for name in names)
+    return Twilio(
+        sid,
+        token,
+        sender,
+        base_url=_url(env, "STRAW1530_TWILIO_BASE_URL"),
+        callback_url=_url(env, "STRAW1530_TWILIO_CALLBACK_URL"),
+    )
+
+
+def _url(env: Mapping[str, str], name: str) -> str | None:
+    value = env.get(name)
+    if not value:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+        raise SettingsError(f"{name} must be an http(s) address without a query, not {value!r}")
+    return value
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise SettingsError(f"STRAW1530_TIMEZONE {name!r} is not known here: give one like Asia/Shanghai") from None
