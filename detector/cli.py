@@ -21,7 +21,7 @@ from detector.errors import ConfigError, DetectorError
 from detector.model import load_model
 from detector.outbox import Outbox
 from detector.publisher import Publisher
-from detector.rtsp import open_stream
+from detector.rtsp import RtspSource
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _run(settings: EdgeSettings) -> int:
             model.backend,
         )
         publisher = Publisher(settings.edge, broker, outbox, clock)
-        EdgeBox(settings, model, outbox, publisher, clock, open_stream).run(stop)
+        EdgeBox(settings, model, outbox, publisher, clock, RtspSource).run(stop)
     log.info("edge %s: stopped", settings.edge)
     return 0
 

@@ -93,11 +93,13 @@ class EdgeSettings(_Section):
     data_dir: FilePath
     broker: BrokerSettings
     model: ModelSettings = ModelSettings()
-    cameras: tuple[CameraSettings, ...] = Field(min_length=1)
+    cameras: tuple[CameraSettings, ...]
 
     @field_validator("cameras")
     @classmethod
     def _different(cls, cameras: tuple[CameraSettings, ...]) -> tuple[CameraSettings, ...]:
+        if not cameras:
+            raise ValueError("at least one camera is needed")
         names = [camera.id for camera in cameras]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

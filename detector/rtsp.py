@@ -41,9 +41,10 @@ class RtspSource:
     the last keyframe are kept, so that a burst need not wait for the next.
     """
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, open_s: float = OPEN_S, read_s: float = READ_S) -> None:
+        """Connect; raises StreamError with what is wrong and what to check."""
         self._clock = clock
-        self._container = _open(url)
+        self._container = _open(url, open_s, read_s)
         streams = self._container.streams.video
         if not streams:
             self.close()
@@ -151,22 +152,16 @@ class RtspSource:
         self._last_time = time
 
 
-def open_stream(url: str, clock: Clock) -> RtspSource:
-    """Connect to `url`; raises StreamError with what is wrong and what to check."""
-    return RtspSource(url, clock)
-
-
 def without_password(url: str) -> str:
     """The URL as it may stand in a log."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
-def _open(url: str) -> Any:
-    options = {"fflags": "nobuffer"}
-    if url.startswith("rtsp"):
-        options |= {"rtsp_transport": "tcp", "timeout": str(int(READ_S * 1e6))}
+def _open(url: str, open_s: float, read_s: float) -> Any:
+    rtsp = url.startswith("rtsp")
+    options = {"rtsp_transport": "tcp", "timeout": str(int(read_s * 1e6))} if rtsp else {}
     try:
-        return av.open(url, options=options, timeout=(OPEN_S, READ_S))
+        return av.open(url, options=options, timeout=(open_s, read_s))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StreamError(_describe(error)) from error
 

@@ -39,6 +39,10 @@ class Camera:
         if damage:
             for at in range(2000, len(data), 97):
                 data[at] ^= 0x5A
+        self.send_bytes(bytes(data))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send anything."""
         self._connection.sendall(data)
 
     def hold(self) -> None:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`straw1530 replay` over folders and videos, with the shipped model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from detector.errors import StreamError
+from detector.footage import open_footage
+from detector.replay import main
+from tests.detector.live import noise
+from tests.detector.make import START
+
+
+@pytest.fixture
+def plume(shared: Path, tmp_path: Path) -> Path:
+    """Five frames without anything, then eight of a real plume."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(1, 6):
+        cv2.imwrite(str(folder / f"{number:04d}.jpg"), np.full((480, 640, 3), 128, np.uint8))
+    source = shared / "data" / "smoke" / "sequences" / "boucher-hill-west-2017-12-07"
+    for number in range(6, 14):
+        (folder / f"{number:04d}.jpg").write_bytes((source / f"{number:04d}.jpg").read_bytes())
+    return folder
+
+
+def replayed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Sightings and summary."""
+    assert main([*arguments, "--json"]) == 0
+    *sightings, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    return sightings, summary
+
+
+def test_a_plume_is_found_once_and_the_delay_measured(
+    plume: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The confirming frame, its time and box; then the summary with the delay after the onset."""
+    pictures = tmp_path / "kept"
+    sightings, summary = replayed(capsys, str(plume), "--interval", "10", "--onset", "6", "--pictures", str(pictures))
+    [sighting] = sightings
+    assert sighting["frame"] == 8
+    assert sighting["seconds"] == 70
+    assert sighting["first_positive_seconds"] == 50
+    assert sighting["box"][0] < 0.45 < sighting["box"][2]
+    assert summary["frames"] == 13
+    assert summary["sightings"] == 1
+    assert summary["frames_with_detection"] == 8
+    assert (summary["delay_frames"], summary["delay_seconds"]) == (2, 20)
+    assert summary["false_sightings_before_onset"] == 0
+    assert [path.name for path in pictures.iterdir()] == ["000008.jpg"]
+
+
+def test_a_sighting_before_the_onset_is_a_false_alarm(plume: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is confirmed before the given onset counts as false, and no delay is made up."""
+    _, summary = replayed(capsys, str(plume), "--onset", "13")
+    assert summary["false_sightings_before_onset"] == 1
+    assert summary["frames_with_detection_before_onset"] == 7
+    assert summary["delay_frames"] is None
+
+
+def test_the_readable_form_says_the_same(plume: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line for each sighting and a last one that begins with summary."""
+    assert main([str(plume)]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("frame      8")
+    assert last.startswith("summary: frames 13, sightings 1")
+
+
+def test_a_video_gives_the_picture_at_each_interval(tmp_path: Path) -> None:
+    """Ten seconds of video at 5 frames a second, asked for every two seconds: the first of each two seconds."""
+    path = tmp_path / "video.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(50):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise(number), format="bgr24")))
+        container.mux(stream.encode(None))
+    frames = list(open_footage(path, 2.0, START))
+    assert [frame.index for frame in frames] == [1, 2, 3, 4, 5]
+    assert [frame.monotonic for frame in frames] == [0, 2, 4, 6, 8]
+    assert [(frame.captured_at - START).total_seconds() for frame in frames] == [0, 2, 4, 6, 8]
+    for frame, number in zip(frames, (0, 10, 20, 30, 40), strict=True):
+        assert np.abs(frame.image.astype(int) - noise(number)).mean() < 12
+
+
+def test_a_damaged_picture_keeps_its_number(tmp_path: Path) -> None:
+    """It is left out, and those after it keep their times."""
+    for number in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), noise(number))
+    (tmp_path / "2.png").write_bytes(b"torn")
+    assert [frame.index for frame in open_footage(tmp_path, 10, START)] == [1, 3]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video"])
+def test_what_is_no_footage_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty, or not a video: one sentence with the path."""
+    path = tmp_path / "video.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StreamError, match=r"video\.mp4"):
+        list(open_footage(path, 10, START))
+
+
+def test_an_empty_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends with status 2 and the sentence."""
+    assert main([str(tmp_path)]) == 2
+    assert "holds no readable pictures" in capsys.readouterr().err
+
+
+def test_a_missing_model_ends_the_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before any picture is read."""
+    assert main([str(tmp_path), "--model", str(tmp_path / "none.onnx")]) == 2
+    assert "does not exist" in capsys.readouterr().err
