@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dispatch": ("dispatch.cli:main", "find who answers for a place and send the notices"),
     "detector": ("detector.cli:main", "run an edge box: watch its cameras and send sightings"),
     "replay": ("detector.replay:main", "run detection and confirmation over a video or a folder of frames"),
-    "evaluate": ("detector.train.evaluate:main", "measure a model on labelled images"),
+    "evaluate": ("detector.evaluate:main", "measure a model on labelled images"),
     "train": ("detector.train.cli:main", "train, export and evaluate a model"),
     "camera-sim": ("camera_sim.cli:main", "serve simulated lookout cameras over RTSP"),
     "broker": ("demo.broker:main", "run the embedded MQTT broker (demo and small installations)"),
@@ -28,9 +28,7 @@ def usage() -> str:
     """The list of subcommands, one line each."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        ["usage: straw1530 COMMAND [options]   (straw1530 COMMAND --help tells more)", "", *lines]
-    )
+    return "\n".join(["usage: straw1530 COMMAND [options]   (straw1530 COMMAND --help tells more)", "", *lines])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

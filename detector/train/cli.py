@@ -37,7 +37,41 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--iou", type=float, default=0.5, help="suppression overlap for the card")
     export.add_argument("--origin", default="", help="where the weights come from")
     export.add_argument("--training", default="", help="what they were trained on, one line")
+
+    composite = commands.add_parser("composite", help="lay plumes and look-alikes on pictures without smoke")
+    composite.add_argument("--negatives", type=Path, required=True, help="folder of pictures, searched deeply")
+    composite.add_argument("--out", type=Path, required=True, help="folder for images/ and labels/")
+    composite.add_argument("--count", type=int, default=100)
+    composite.add_argument("--seed", type=int, default=1530)
+    composite.add_argument("--sheet", type=Path, help="write a contact sheet of the first ones here")
+
+    run = commands.add_parser("run", help="prepare, train, export and evaluate, from a dataset description")
+    run.add_argument("dataset", type=Path, help="dataset description (YAML)")
+    run.add_argument("--root", type=Path, help="folder that the description's paths start from")
+    run.add_argument("--weights", type=Path, required=True, help="to start from: .npz state dict or .pt")
+    run.add_argument("--budget", choices=("small", "full"), default="small", help="two CPU cores, or a GPU")
+    run.add_argument("--out", type=Path, required=True, help="folder of this run")
+    run.add_argument("--pictures", type=int, help="training pictures to draw; default: the budget's")
+    run.add_argument("--epochs", type=int, help="default: the budget's")
+    run.add_argument("--seed", type=int, default=1530)
+    run.add_argument("--threads", type=int, default=2)
+    run.add_argument("--false-images", type=float, default=0.03, help="share allowed on validation")
+    run.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     return parser
+
+
+def _composite(options: argparse.Namespace) -> int:
+    from detector.train.composite import write_composites
+
+    boxed = write_composites(options.negatives, options.out, options.count, options.seed, options.sheet)
+    print(f"{options.count} pictures in {options.out}, {boxed} with smoke")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from detector.train.run import run
+
+    return run(options)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -61,7 +95,7 @@ def _export(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run one training command; 1 with a sentence on stderr when it cannot be done."""
     options = _parser().parse_args(argv)
-    actions = {"export": _export}
+    actions = {"export": _export, "composite": _composite, "run": _run}
     try:
         return actions[options.command](options)
     except (TrainingUnavailable, ValueError, OSError) as error:

@@ -22,7 +22,6 @@ def _offline() -> None:
     """ultralytics phones home and installs packages by default; it may do neither here."""
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
     folder = Path(tempfile.gettempdir()) / f"straw1530-ultralytics-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("YOLO_CONFIG_DIR", str(folder))

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A dataset description: several sources, each with its classes, its share and its split by camera, day or fire."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Split = Literal["train", "validation", "test"]
+CLASSES = ("smoke", "fire")
+PICTURES = {".jpg", ".jpeg", ".png"}
+
+
+class DatasetError(ValueError):
+    """The description or its files are wrong; the sentence names which and how to mend it."""
+
+
+class Group(BaseModel):
+    """How to tell a picture's camera (or day, or fire): a table with a column, or a pattern on its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str | None = None
+    file: str = "image"
+    column: str = "camera"
+    pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Group:
+        if (self.table is None) == (self.pattern is None):
+            raise ValueError("a group needs either a table or a pattern")
+        return self
+
+
+class Source(BaseModel):
+    """One folder of pictures. Without `labels` nothing in it is smoke. Paths are relative to the data's root."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    images: str
+    labels: str | None = None
+    classes: dict[int, str] = {0: "smoke", 1: "fire"}
+    group: Group | None = None
+    validation: float | list[str] = 0.0
+    test: float | list[str] = 0.0
+    share: float = Field(default=0.0, ge=0)
+    backdrop: float = Field(default=0.0, ge=0)
+    kind: Literal["real", "composite"] = "real"
+
+
+class Composites(BaseModel):
+    """Shares of the training pictures that are composed rather than taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plumes: float = Field(default=0.0, ge=0)
+    lookalikes: float = Field(default=0.0, ge=0)
+
+
+class Description(BaseModel):
+    """The whole description, as its YAML has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sources: list[Source] = Field(min_length=1)
+    composites: Composites = Composites()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A labelled box: class name, centre and size as fractions of the picture."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a dataset, with the group that decides its side."""
+
+    path: Path
+    source: str
+    group: str
+    split: Split
+    kind: str
+    labels: tuple[Label, ...]
+
+
+def read_description(path: Path) -> Description:
+    """The checked description; raises DatasetError naming the field that is wrong."""
+    try:
+        return Description.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DatasetError(f"the dataset description {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise DatasetError(f"{path} is not a dataset description: {error}") from error
+
+
+def _fraction(source: str, group: str) -> float:
+    """A number in 0..1 that depends on the names alone, so a split never changes as pictures are added."""
+    return int.from_bytes(hashlib.sha256(f"{source}/{group}".encode()).digest()[:6], "big") / 2**48
+
+
+def side(source: Source, group: str) -> Split:
+    """On which side of the split a group lies; explicit names win over shares."""
+    named: tuple[tuple[Split, float | list[str]], ...] = (("test", source.test), ("validation", source.validation))
+    for split, groups in named:
+        if isinstance(groups, list) and group in groups:
+            return split
+    position = _fraction(source.name, group)
+    reached = 0.0
+    for split, share in named:
+        if isinstance(share, float):
+            reached += share
+            if position < reached:
+                return split
+    return "train"
+
+
+def _labels(path: Path, source: Source) -> tuple[Label, ...]:
+    if not path.is_file():
+        return ()
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            kind, x, y, width, height = (float(part) for part in line.split()[:5])
+        except ValueError:
+            raise DatasetError(f"{path} line {number} is no label (class x y width height): {line!r}") from None
+        name = source.classes.get(int(kind))
+        if name in CLASSES:
+            found.append(Label(name, x, y, width, height))
+    return tuple(found)
+
+
+def _groups(source: Source, root: Path) -> dict[str, str] | None:
+    if source.group is None or source.group.table is None:
+        return None
+    table = root / source.group.table
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return {row[source.group.file]: row[source.group.column] for row in csv.DictReader(file)}
+    except OSError as error:
+        raise DatasetError(f"the table {table} of source {source.name} cannot be read") from error
+    except KeyError as error:
+        raise DatasetError(f"the table {table} of source {source.name} has no column {error}") from error
+
+
+def _group_of(source: Source, name: str, table: dict[str, str] | None) -> str:
+    if table is not None:
+        return table.get(name, name)
+    if source.group is not None and source.group.pattern:
+        match = re.search(source.group.pattern, name)
+        return match.group(1) if match else name
+    return name
+
+
+def pictures(description: Description, root: Path) -> Iterator[Picture]:
+    """Every picture of the dataset under `root`, in a fixed order, with its side of the split."""
+    for source in description.sources:
+        folder = root / source.images
+        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
+        if not files:
+            raise DatasetError(f"source {source.name} has no pictures in {folder}: correct `images` or the root")
+        table = _groups(source, root)
+        for file in files:
+            group = _group_of(source, file.name, table)
+            labels = _labels(root / source.labels / f"{file.stem}.txt", source) if source.labels else ()
+            yield Picture(file, source.name, group, side(source, group), source.kind, labels)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The training itself: ultralytics' DetectionTrainer, started from our weights, on CPU or GPU alike.
+
+Imported only where torch is wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detector.train.export import load_network
+from detector.train.torch_setup import ultralytics
+
+_ultralytics = ultralytics()
+
+import torch  # noqa: E402 - ultralytics() first makes torchvision importable
+from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
+from ultralytics.utils import LOGGER  # noqa: E402
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much training a machine is asked for."""
+
+    pictures: int  # drawn into the cache
+    epochs: int
+    batch: int
+    frozen: int  # layers of the backbone that stay as they are
+    rate: float
+    mosaic: float
+    rect: bool  # train at the cache's own shape instead of padding to a square
+
+
+BUDGETS = {
+    # Two CPU cores. bf16 and no padding: 0.15 s of one core a picture, against 1.2 s as float32 squares.
+    "small": Budget(5000, 3, 16, 10, 4e-4, 0.0, True),
+    # One GPU: everything moves, and mosaics are drawn anew each time.
+    "full": Budget(30000, 60, 64, 0, 1e-3, 0.3, False),
+}
+
+
+class SmokeTrainer(DetectionTrainer):  # type: ignore[misc]
+    """DetectionTrainer that starts from a state dict and uses the CPU's fast memory layout."""
+
+    start: Path
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """The network with the starting weights, or the checkpoint's when a run is resumed."""
+        network = weights if self.resume and weights is not None else load_network(self.start).model
+        network = network.float()
+        for parameter in network.parameters():
+            parameter.requires_grad = True
+        return network.to(memory_format=torch.channels_last)
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As ultralytics does, then channels last, and bfloat16 on a CPU.
+
+        ultralytics refuses bfloat16 there, though with AVX-512 BF16 it is 2.5 times as fast. This runs inside
+        its own (disabled) autocast block, which restores the switch when the step's forward pass ends.
+        """
+        batch = super().preprocess_batch(batch)
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        if self.device.type == "cpu":
+            torch.set_autocast_dtype("cpu", torch.bfloat16)
+            torch.set_autocast_enabled("cpu", True)
+        return batch
+
+
+def _progress(every: float = 60.0) -> Callable[[Any], None]:
+    """A callback that says once a minute where the training is: its log is read from a file as often as not."""
+    last = time.monotonic()
+    steps = 0
+
+    def tell(trainer: Any) -> None:
+        nonlocal last, steps
+        steps += 1
+        if time.monotonic() - last < every:
+            return
+        last = time.monotonic()
+        total = len(trainer.train_loader) * trainer.epochs
+        LOGGER.info(
+            f"epoch {trainer.epoch + 1} of {trainer.epochs}, {steps} batches done here, {total} in the whole run"
+        )
+
+    return tell
+
+
+def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, threads: int, resume: bool) -> Path:
+    """Train and return the last checkpoint. `out` gets ultralytics' own records; `resume` goes on from it."""
+    torch.set_num_threads(threads)
+    on_gpu = torch.cuda.is_available()
+    last = out / "weights" / "last.pt"
+    if resume and not last.is_file():
+        raise ValueError(f"nothing to resume: there is no {last}")
+    settings: dict[str, Any] = {
+        "model": str(last) if resume else "yolov8s.yaml",
+        "data": str(data),
+        "epochs": budget.epochs,
+        "batch": budget.batch,
+        "nbs": budget.batch,
+        "imgsz": 640,
+        "rect": budget.rect,
+        "freeze": budget.frozen,
+        "optimizer": "AdamW",
+        "lr0": budget.rate,
+        "lrf": 0.05,
+        "cos_lr": True,
+        "warmup_epochs": 0.1,
+        "warmup_bias_lr": 0.0,
+        "weight_decay": 0.01,
+        "mosaic": budget.mosaic,
+        "close_mosaic": 0,
+        "scale": 0.0 if budget.rect else 0.4,
+        "translate": 0.0 if budget.rect else 0.1,
+        "erasing": 0.0,
+        "hsv_h": 0.015,
+        "hsv_s": 0.5,
+        "hsv_v": 0.3,
+        "amp": "bf16" if on_gpu else False,
+        "device": 0 if on_gpu else "cpu",
+        "workers": 8 if on_gpu else 0,
+        "seed": seed,
+        "deterministic": True,
+        "plots": False,
+        "save_period": 1,
+        "patience": 0,
+        "project": str(out.parent.resolve()),
+        "name": out.name,
+        "exist_ok": True,
+        "verbose": True,
+    }
+    if resume:
+        settings["resume"] = str(last)
+    trainer = SmokeTrainer(overrides=settings)
+    trainer.start = weights
+    trainer.add_callback("on_train_batch_end", _progress())
+    trainer.train()
+    return last
+
+
+def blend(start: Path, trained: Path, share: float, out: Path) -> Path:
+    """Write start + share * (trained - start) as a checkpoint: averaging keeps what fine-tuning forgot.
+
+    Both must be the same network. Wortsman et al. (2022), "Robust fine-tuning of zero-shot models".
+    """
+    first, second = load_network(start), load_network(trained)
+    old, new = first.model.float().state_dict(), second.model.float().state_dict()
+    mixed = {
+        name: old[name] + share * (new[name] - old[name]) if new[name].is_floating_point() else new[name]
+        for name in new
+    }
+    second.model.load_state_dict(mixed)
+    second.model.args = first.model.args
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": second.model.half(), "train_args": {}, "epoch": -1}, out)
+    return out

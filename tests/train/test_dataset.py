@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Splits that cannot flatter: a camera, a day or a fire lies on one side only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detector.train.dataset import DatasetError, Source, pictures, read_description, side
+from detector.train.prepare import draw, prepare, recipe
+
+SHIPPED = Path(__file__).resolve().parents[2] / "detector/train/datasets/shared.yaml"
+
+
+def test_no_camera_is_on_two_sides(dataset: Path) -> None:
+    """Every camera's pictures are all for training, all for validation or all for the test."""
+    sides: dict[str, set[str]] = {}
+    for picture in pictures(read_description(dataset), dataset.parent):
+        if picture.source == "tower":
+            sides.setdefault(picture.group, set()).add(picture.split)
+    assert sides == {"0": {"train"}, "1": {"validation"}, "2": {"test"}, "3": {"train"}}
+
+
+def test_the_shared_data_never_shares_a_camera_or_a_day(shared: Path) -> None:
+    """In the description that ships, at least three towers and three fog days are kept for the test."""
+    sides: dict[tuple[str, str], set[str]] = {}
+    for picture in pictures(read_description(SHIPPED), shared / "data/smoke"):
+        sides.setdefault((picture.source, picture.group), set()).add(picture.split)
+    assert all(len(where) == 1 for where in sides.values())
+    for source in ("tower", "hillroad-fog"):
+        for split in ("test", "validation"):
+            assert sum(s == source and where == {split} for (s, _), where in sides.items()) >= 3
+
+
+def test_a_shared_split_does_not_move_when_pictures_are_added() -> None:
+    """A group's side depends on its name alone."""
+    source = Source(name="web", images="images", validation=0.2, test=0.3)
+    names = [f"camera{n}" for n in range(400)]
+    sides = [side(source, name) for name in names]
+    assert [side(source, name) for name in reversed(names)] == sides[::-1]
+    assert 90 <= sides.count("test") <= 150
+    assert 55 <= sides.count("validation") <= 105
+
+
+def test_training_pictures_come_from_the_training_side_alone(dataset: Path) -> None:
+    """Neither as pictures nor as backdrops are the other sides drawn from."""
+    description = read_description(dataset)
+    drawn = recipe(description, dataset.parent)
+    used = {p.path for group in drawn.by_source.values() for p in group}
+    other = {p.path for p in pictures(description, dataset.parent) if p.split != "train"}
+    assert used
+    assert other
+    assert not used & other
+
+
+def test_a_training_picture_depends_on_seed_and_number_alone(dataset: Path) -> None:
+    """Drawn alone or after others, picture 3 is the same; its boxes lie inside it."""
+    drawn = recipe(read_description(dataset), dataset.parent)
+    first, boxes = draw(drawn, (320, 256), 1, 3)
+    draw(drawn, (320, 256), 1, 2)
+    again, same = draw(drawn, (320, 256), 1, 3)
+    assert (first == again).all()
+    assert boxes == same
+    for number in range(12):
+        for (x1, y1, x2, y2), _ in draw(drawn, (320, 256), 1, number)[1]:
+            assert 0 <= x1 < x2 <= 320
+            assert 0 <= y1 < y2 <= 256
+
+
+def test_preparation_goes_on_where_it_stopped(dataset: Path, tmp_path: Path) -> None:
+    """A second call keeps what is there and adds what is missing."""
+    description, cache = read_description(dataset), tmp_path / "cache"
+    prepare(description, dataset.parent, cache, 2, 1, (160, 128))
+    stamp = (cache / "images/train/000000.jpg").stat().st_mtime_ns
+    prepare(description, dataset.parent, cache, 4, 1, (160, 128))
+    assert (cache / "images/train/000000.jpg").stat().st_mtime_ns == stamp
+    assert len(list((cache / "images/train").iterdir())) == len(list((cache / "labels/train").iterdir())) == 4
+    assert {p.stem.split("-")[0] for p in (cache / "images/val").iterdir()} == {"tower", "clean"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("images: clean/images", "images: nowhere"), "source clean has no pictures in"),
+        (("tower/cameras.csv", "tower/none.csv"), "the table .*none.csv of source tower cannot be read"),
+        (("table: tower/cameras.csv", "table: tower/cameras.csv, column: day"), "has no column 'day'"),
+        (("share: 0.5", "share: -1"), "is not a dataset description"),
+        (("name: small", "nom: small"), "is not a dataset description"),
+    ],
+)
+def test_a_wrong_description_is_one_clear_sentence(dataset: Path, change: tuple[str, str], sentence: str) -> None:
+    """The sentence names the source or the field."""
+    dataset.write_text(dataset.read_text().replace(*change))
+    with pytest.raises(DatasetError, match=sentence):
+        list(pictures(read_description(dataset), dataset.parent))
+
+
+def test_a_broken_label_is_named_with_its_line(dataset: Path) -> None:
+    """File and line, so that it can be mended."""
+    (dataset.parent / "tower/labels/t00.txt").write_text("0 0.5 0.5 0.1 0.1\n0 0.5 x\n")
+    with pytest.raises(DatasetError, match=r"t00\.txt line 2 is no label"):
+        list(pictures(read_description(dataset), dataset.parent))
