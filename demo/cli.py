@@ -123,12 +123,13 @@ def _once(demo: Demo, supervisor: Supervisor, out: Path | None, say: object) -> 
 def _welcome(demo: Demo) -> None:
     ports, site = demo.ports, demo.sites[0]
     people = site.people
+    stream = f"rtsp://{HOST}:{ports.rtsp}/{site.camera}"
     lines = [
         "",
         f"  console  http://{HOST}:{ports.web}/console   {people['county']}  {demo.secret('login:' + people['county'])}",
         f"  phone    http://{HOST}:{ports.web}/w         {people['owner']}  {demo.secret('login:' + people['owner'])}",
         f"  texts    http://{HOST}:{ports.sms}/          what the phones show as SMS",
-        f"  camera   rtsp://{HOST}:{ports.rtsp}/{site.camera}" if demo.video is None else f"  video    {demo.video}",
+        f"  camera   {demo.video or stream}",
         "",
         "  What to expect: a fire is lit some seconds after the edge box sees its camera. Within a minute the console",
         "  shows an incident with its clocks running and the worker's phone page and SMS show it too. Accept it there,",

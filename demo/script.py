@@ -69,7 +69,7 @@ class ScriptedFire:
                 self._wait("dispatch", 20, lambda: self._told(county, code, "dispatched"), "nobody was found")
             with self._hop("notice"):
                 self._wait("notice", 20, lambda: code in phone.incidents(), "no MQTT notice reached the owner's phone")
-                self._wait("notice", 20, lambda: self._texts(code), "no SMS reached a phone")
+                self._wait("notice", 20, lambda: self._texted(code), "no SMS reached a phone")
             self._answers(worker, code)
         self._verify(county, code)
         self._conclude(county, code, truth)
@@ -117,7 +117,7 @@ class ScriptedFire:
             "intervals": incident["intervals"],
             "ignited_at": lit_at(truth).isoformat(),
             "ignition_to_alert_s": round((alert - lit_at(truth)).total_seconds(), 3),
-            "place": {"lat": incident["lat"], "lon": incident["lon"], "grid": incident["grid_code"]},
+            "place": {"lat": incident["lat"], "lon": incident["lon"], "grid": incident["place"]["grid"]},
             "true_place": {"lat": truth["lat"], "lon": truth["lon"], "grid": self.site.village},
         }
         if incident["lat"] is not None:
@@ -141,8 +141,8 @@ class ScriptedFire:
     def _told(self, county: Visitor, code: str, event: str) -> bool:
         return str(county.incident(code)["state"]) == event
 
-    def _texts(self, code: str) -> bool:
-        return any(code in text["body"] for text in Visitor.texts(f"http://{HOST}:{self.demo.ports.sms}"))
+    def _texted(self, code: str) -> bool:
+        return Visitor.texts_mention(f"http://{HOST}:{self.demo.ports.sms}", code)
 
     def _photograph(self) -> bytes:
         """The field after the fire, as the simulated camera would see it."""

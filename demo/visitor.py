@@ -22,10 +22,10 @@ class Visitor:
         try:
             me = self._session.get(f"{self._base}/api/v1/me", timeout=5)
             self._csrf = me.json()["csrf_token"]
-            answer = self._post("/api/v1/login", json=self._credentials)
+            answer = self._post("/api/v1/session", json=self._credentials)
             if not answer.ok:
                 return False
-            self._csrf = self._session.get(f"{self._base}/api/v1/me", timeout=5).json()["csrf_token"]
+            self._csrf = answer.json()["csrf_token"]
         except (requests.RequestException, KeyError, ValueError):
             return False
         return True
@@ -37,7 +37,7 @@ class Visitor:
 
     def incident(self, code: str) -> dict[str, Any]:
         """One incident; ``{"state": ""}`` when it cannot be read now."""
-        return {"state": ""} | self._get(f"/api/v1/incidents/{code}")
+        return {"state": ""} | self._get(f"/api/v1/incidents/{code}").get("incident", {})
 
     def cameras(self) -> list[dict[str, Any]]:
         """The cameras this person may see."""
@@ -58,13 +58,12 @@ class Visitor:
             return f"the pages do not answer: {error}"
 
     @staticmethod
-    def texts(base: str) -> list[dict[str, Any]]:
-        """What the SMS peer's phones show; empty when it does not answer."""
+    def texts_mention(base: str, code: str) -> bool:
+        """Whether a phone on the SMS peer's page shows a text with this incident's code."""
         try:
-            found: list[dict[str, Any]] = requests.get(f"{base}/texts", timeout=5).json()["texts"]
-        except (requests.RequestException, KeyError, ValueError):
-            return []
-        return found
+            return code in requests.get(base, timeout=5).text
+        except requests.RequestException:
+            return False
 
     def _get(self, path: str) -> dict[str, Any]:
         try:

