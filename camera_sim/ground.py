@@ -3,27 +3,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from camera_sim.noise import F32, I64, hashed, smooth, tile
+from camera_sim.noise import F32, I64, f32, hashed, smooth, tile
 
 REGION_M = 420.0
 WOOD_PERIOD_M = 9000.0
 
 # Colours (RGB, noon) and share of the parcels after the rice harvest of early autumn.
 CROPS: tuple[tuple[str, float, tuple[float, float, float]], ...] = (
-    ("stubble", 0.30, (0.62, 0.55, 0.38)),
-    ("ripe rice", 0.20, (0.66, 0.58, 0.30)),
-    ("late rice", 0.16, (0.46, 0.50, 0.25)),
-    ("vegetables", 0.13, (0.30, 0.40, 0.20)),
-    ("bare soil", 0.11, (0.47, 0.40, 0.31)),
-    ("citrus", 0.10, (0.21, 0.29, 0.15)),
+    ("stubble", 0.30, (0.57, 0.51, 0.38)),
+    ("ripe rice", 0.17, (0.60, 0.54, 0.33)),
+    ("late rice", 0.15, (0.44, 0.47, 0.29)),
+    ("vegetables", 0.13, (0.33, 0.38, 0.26)),
+    ("bare soil", 0.12, (0.46, 0.41, 0.34)),
+    ("citrus", 0.13, (0.23, 0.29, 0.18)),
 )
 WOOD = (0.17, 0.24, 0.13)
 VERGE = (0.36, 0.39, 0.23)
 LANE = (0.66, 0.64, 0.59)
+# Layers of mottling: period in metres, first octave, amount, and a turn that keeps their grids from showing.
+MOTTLE = ((3100.0, 0, 0.07, 0.6), (2300.0, 4, 0.07, 1.1), (900.0, 5, 0.10, 2.6), (310.0, 6, 0.11, 0.25))
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,23 @@ def colours(seed: int, east: F32, north: F32, footprint_m: F32) -> F32:
     `footprint_m` is the size on the ground of a sample: detail finer than it is left out.
     """
     region = regions(seed, east, north)
-    bend = smooth(tile(seed + 5), east, north, 900.0) * 5
+    bend = smooth(tile(seed + 5), east, north, 900.0) * 3
     turn = hashed(seed, region.key_e, region.key_n, 3) * np.float32(np.pi)
     u = np.cos(turn) * east + np.sin(turn) * north + bend
     v = -np.sin(turn) * east + np.cos(turn) * north + bend
-    width = 22 + 26 * hashed(seed, region.key_e, region.key_n, 4)
+    width = 13 + 17 * hashed(seed, region.key_e, region.key_n, 4)
     row = np.floor(u / width)
-    length = 50 + 90 * hashed(seed, region.key_e, region.key_n, 5)
+    length = 32 + 60 * hashed(seed, region.key_e, region.key_n, 5)
     shifted = v + length * hashed(seed, region.key_e, region.key_n, row.astype(np.int64), 6)
     cell = np.floor(shifted / length)
     keys = (region.key_e, region.key_n, row.astype(np.int64), cell.astype(np.int64))
     out = _crop(seed, keys)
     out *= _texture(seed, east, north, u, keys, footprint_m)[..., None]
     edge = np.minimum(_to_edge(u, width), _to_edge(shifted, length))
-    _blend(out, VERGE, _line(edge, 0.9, footprint_m) * 0.75)
+    _blend(out, VERGE, _line(edge, 0.8, footprint_m) * 0.65)
     main = np.mod(row, 5) == 0
-    _blend(out, LANE, _line(np.where(main, np.mod(u, width), 99), 1.6, footprint_m) * 0.8)
-    _blend(out, LANE, _line(region.border_m, 1.8, footprint_m) * 0.85)
+    _blend(out, LANE, _line(f32(np.where(main, np.mod(u, width), 99)), 1.2, footprint_m) * 0.6)
+    _blend(out, LANE, _line(region.border_m, 1.6, footprint_m) * 0.7)
     _blend(out, WOOD, np.clip(wooded(seed, east, north) * 6, 0, 1) * 0.9)
     return out
 
@@ -93,20 +96,22 @@ def _crop(seed: int, keys: tuple[I64, ...]) -> F32:
     out = table[np.clip(np.searchsorted(shares, pick), 0, len(CROPS) - 1)]
     tint = np.stack([hashed(seed, *keys, 8 + c) for c in range(3)], axis=-1)
     common = hashed(seed, *keys, 12)[..., None]
-    result: F32 = (out * (0.84 + 0.26 * common + 0.06 * tint)).astype(np.float32)
+    result: F32 = (out * (0.86 + 0.22 * common + 0.05 * tint)).astype(np.float32)
     return result
 
 
 def _texture(seed: int, east: F32, north: F32, u: F32, keys: tuple[I64, ...], footprint: F32) -> F32:
     """Mottling of several sizes and the rows of the harvester, each faded where a sample cannot show it."""
     out = np.ones_like(east)
-    for period, amount in ((2600.0, 0.10), (420.0, 0.10), (70.0, 0.10)):
-        finest = period / 40
-        seen = np.clip(2 - footprint / finest, 0.25, 1)
-        out += amount * seen * smooth(tile(seed + 21), east, north, period)
+    for period, first, amount, turn in MOTTLE:
+        finest = period / (4 << first)
+        seen = np.clip(2.2 - footprint / finest, 0.15, 1)
+        c, s = math.cos(turn), math.sin(turn)
+        field = tile(seed + 21 + first, octaves=min(4, 7 - first), first=first, gain=0.7)
+        out += amount * seen * smooth(field, f32(c * east - s * north), f32(s * east + c * north), period)
     spacing = 2.2 + 2.5 * hashed(seed, *keys, 13)
     seen = np.clip(1.4 - footprint / spacing * 2, 0, 1)
-    out += 0.09 * seen * np.sin(u * (2 * np.pi / spacing))
+    out += 0.05 * seen * np.sin(u * (2 * np.pi / spacing))
     clipped: F32 = np.clip(out, 0.5, 1.6).astype(np.float32)
     return clipped
 

@@ -23,11 +23,11 @@ def render(spec: SceneSpec, view: View) -> F32:
     look = air(spec.light, view.pan_deg)
     big = view.scaled(OVERSAMPLE)
     out = sky(big, spec.light, look, spec.seed)
-    for hills in sorted(spec.hills, key=lambda h: -h.range_m):
-        draw_hills(out, big, hills, spec.light, look, spec.seed)
     _draw_ground(out, big, spec, look)
+    for hills in sorted(spec.hills, key=lambda h: -h.range_m):
+        draw_hills(out, big, hills, look, spec.seed)
     things: list[objects.Tree | objects.House] = [
-        *objects.trees(big, spec.seed),
+        *objects.trees(big, spec.villages, spec.seed),
         *objects.houses(big, spec.villages, spec.seed),
     ]
     objects.draw(out, big, things, look)

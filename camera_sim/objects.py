@@ -12,13 +12,13 @@ import numpy as np
 
 from camera_sim import ground
 from camera_sim.geometry import View
-from camera_sim.noise import F32, hashed, smooth, tile
+from camera_sim.noise import F32, f32, hashed, smooth, tile
 from camera_sim.sky import Air
 from camera_sim.spec import Village
 
 TREE_GRID_M = 13.0
 TREE_REACH_M = 5200.0
-SPRITE = 64
+SPRITE = 96
 WALLS = ((0.84, 0.83, 0.80), (0.78, 0.74, 0.67), (0.70, 0.69, 0.67), (0.80, 0.74, 0.71), (0.88, 0.88, 0.86))
 ROOFS = ((0.29, 0.29, 0.31), (0.35, 0.33, 0.33), (0.45, 0.27, 0.22), (0.26, 0.35, 0.47), (0.40, 0.39, 0.38))
 
@@ -49,8 +49,8 @@ class House:
     lit: bool
 
 
-def trees(view: View, seed: int) -> list[Tree]:
-    """The trees in view: in woods, along some borders of regions, and a few alone."""
+def trees(view: View, villages: tuple[Village, ...], seed: int) -> list[Tree]:
+    """The trees in view: in woods, in villages, along some borders of regions, and a few alone."""
     half = math.radians(view.hfov_deg / 2) * 1.05 + 0.01
     reach = TREE_REACH_M
     pan = math.radians(view.pan_deg)
@@ -69,12 +69,13 @@ def trees(view: View, seed: int) -> list[Tree]:
     east = ((ke + hashed(seed, ke, kn, 41)) * TREE_GRID_M).astype(np.float32)
     north = ((kn + hashed(seed, ke, kn, 42)) * TREE_GRID_M).astype(np.float32)
     chance = _tree_chance(seed, east, north)
+    chance = np.maximum(chance, _village_chance(view, villages, east, north))
     grows = hashed(seed, ke, kn, 43) < chance
     east, north, chance = (a[grows] for a in (east, north, chance))
     ke, kn = ke[grows], kn[grows]
     right = east * math.cos(pan) - north * math.sin(pan)
     forward = east * math.sin(pan) + north * math.cos(pan)
-    size = 4.0 + 6.5 * hashed(seed, ke, kn, 44) ** 1.5 + 2.0 * (chance > 0.7)
+    size = 2.5 + 7.5 * hashed(seed, ke, kn, 44) ** 1.5 + 2.5 * (chance > 0.7)
     kind = (hashed(seed, ke, kn, 45) * 12).astype(int)
     shade = 0.72 + 0.5 * hashed(seed, ke, kn, 46)
     return [
@@ -90,8 +91,17 @@ def _tree_chance(seed: int, east: F32, north: F32) -> F32:
     border = 0.75 * (region.border_m < 9) * lined * (clump > -0.4)
     wood = 0.85 * (ground.wooded(seed, east, north) > -0.02)
     grove = 0.6 * (clump > 1.9)
-    out: F32 = np.maximum(np.maximum(border, wood), np.maximum(grove, 0.008)).astype(np.float32)
+    out: F32 = np.maximum(np.maximum(border, wood), np.maximum(grove, 0.02)).astype(np.float32)
     return out
+
+
+def _village_chance(view: View, villages: tuple[Village, ...], east: F32, north: F32) -> F32:
+    chance = f32(np.zeros_like(east))
+    for village in villages:
+        b = math.radians(village.bearing_deg)
+        off = np.hypot(east - village.range_m * math.sin(b), north - village.range_m * math.cos(b))
+        chance = np.maximum(chance, f32(0.4 * (off < 1.35 * village.radius_m)))
+    return chance
 
 
 def houses(view: View, villages: tuple[Village, ...], seed: int) -> list[House]:
@@ -132,26 +142,27 @@ def draw(out: F32, view: View, things: list[Tree | House], look: Air) -> None:
 
 @lru_cache(maxsize=64)
 def _sprite(kind: int, sun_right: float) -> tuple[F32, F32]:
-    """A tree as (RGB at noon, opacity), SPRITE pixels high: blobs of leaves lit from the sun's side."""
+    """A tree as (RGB at noon, opacity), SPRITE pixels high: tufts of leaves on a crown, lit from the sun's side."""
     rng = np.random.default_rng(900 + kind)
     y, x = np.mgrid[0:SPRITE, 0:SPRITE].astype(np.float32) / SPRITE
-    light = np.zeros((SPRITE, SPRITE), np.float32)
-    mask = np.zeros_like(light)
+    light, mask = f32(np.zeros_like(x)), f32(np.zeros_like(x))
     slim = kind % 4 == 3
-    for _ in range(22):
-        cx = 0.5 + rng.normal(0, 0.07 if slim else 0.17)
-        cy = rng.uniform(0.15, 0.85) if slim else rng.uniform(0.25, 0.85)
-        r = rng.uniform(0.07, 0.13) if slim else rng.uniform(0.09, 0.20)
-        d = np.hypot(x - cx, (y - cy) * 1.1) / r
-        blob = np.clip(1.6 * (1 - d), 0, 1)
-        lit = 0.5 + 0.5 * np.clip(((cy - y) + sun_right * (x - cx)) / r, -1, 1)
-        light = np.where(blob > 0.05, lit * (0.75 + 0.5 * rng.uniform()), light)
-        mask = np.maximum(mask, blob)
-    leaf = tile(61, octaves=7, gain=0.85)[kind * 30 : kind * 30 + SPRITE, :SPRITE]
-    hue = np.array([(0.20, 0.27, 0.13), (0.24, 0.31, 0.15), (0.17, 0.25, 0.15), (0.30, 0.33, 0.17)][kind % 4])
-    rgb = hue * (0.45 + 0.85 * light + 0.12 * leaf)[..., None]
-    opacity = np.clip(mask * 1.4 + 0.15 * leaf * (mask > 0.02), 0, 1)
-    return rgb.astype(np.float32), opacity.astype(np.float32)
+    wide, tall = (0.13, 0.40) if slim else (rng.uniform(0.28, 0.40), rng.uniform(0.28, 0.38))
+    for _ in range(150):  # from the back of the crown to the front
+        a, r = rng.uniform(0, 2 * np.pi), rng.uniform(0, 1) ** 0.6
+        u, v = r * np.cos(a), r * np.sin(a)
+        cx, cy = 0.5 + wide * u * (1.1 if v > 0 else 0.9), 0.95 - tall - 0.06 + tall * v
+        size = rng.uniform(0.025, 0.06)
+        tuft = np.clip(1.8 * (1 - np.hypot(x - cx, (y - cy) * 1.2) / size), 0, 1)
+        lit = 0.5 - 0.36 * v + 0.34 * sun_right * u + rng.normal(0, 0.12)
+        light = f32(np.where(tuft > 0.3, lit, light))
+        mask = np.maximum(mask, tuft)
+    foot = (np.abs(x - 0.5) < 0.02) & (y > 0.8)
+    mask = np.maximum(mask, foot)
+    leaf = tile(61, octaves=8, gain=0.9)[kind * 30 : kind * 30 + SPRITE, :SPRITE]
+    hue = np.array([(0.21, 0.27, 0.15), (0.26, 0.31, 0.17), (0.18, 0.24, 0.15), (0.29, 0.31, 0.18)][kind % 4])
+    rgb = hue * np.clip(0.42 + 0.95 * light + 0.10 * leaf, 0.2, None)[..., None]
+    return f32(rgb), f32(cv2.GaussianBlur(mask, (0, 0), 0.8))
 
 
 def _draw_tree(out: F32, view: View, tree: Tree, look: Air) -> None:
@@ -161,11 +172,22 @@ def _draw_tree(out: F32, view: View, tree: Tree, look: Air) -> None:
     tall = float(ys[0] - ys[1])
     h, w = max(2, round(tall)), max(2, round(tall * 1.1))
     left, top = round(float(xs[0]) - w / 2), round(float(ys[0]) * 1.0) - h
+    clear = float(look.clearness(math.hypot(tree.right, tree.forward)))
+    _shadow(out, float(xs[0]), float(ys[0]), w, look, clear)
     rgb, opacity = _sprite(tree.kind, look.sun_right)
     mode = cv2.INTER_AREA if h < SPRITE else cv2.INTER_CUBIC
     rgb = cv2.resize(rgb, (w, h), interpolation=mode) * np.float32(tree.shade)
     opacity = np.clip(cv2.resize(opacity, (w, h), interpolation=mode), 0, 1)
     _paste(out, left, top, _in_air(rgb, look, tree.right, tree.forward), opacity)
+
+
+def _shadow(out: F32, x: float, y: float, width: int, look: Air, clear: float) -> None:
+    """Darken the ground beside a tree's foot, away from the sun."""
+    w, h = max(2, round(width * 0.9)), max(1, round(width * 0.12))
+    left, top = round(x - w / 2 - 0.35 * w * look.sun_right), round(y - h / 2)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + w, out.shape[1]), min(top + h, out.shape[0])
+    if x0 < x1 and y0 < y1:
+        out[y0:y1, x0:x1] *= 1 - clear * (0.2 if look.dusk == 0 else 0.07)
 
 
 def _in_air(rgb: F32, look: Air, right: float, forward: float) -> F32:
@@ -229,7 +251,7 @@ def _windows(out: F32, view: View, house: House, a: tuple[float, float], b: tupl
     floors = int(house.height_m // 3.3)
     if view.focal_px / math.hypot(house.right, house.forward) < 0.6:
         return
-    rgb = np.array((0.25, 0.27, 0.29), np.float32)
+    rgb = np.array((0.42, 0.43, 0.44), np.float32)
     glass = _in_air(rgb, look, house.right, house.forward)
     for floor in range(floors):
         for n, centre in enumerate((0.2, 0.5, 0.8)):

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from camera_sim.geometry import View
 from camera_sim.noise import F32, I64, U8, f32, hashed, tile, wander
@@ -30,6 +31,8 @@ LIFE_S = 100.0
 FADE_S = 9.0
 LINGER_S = 60.0
 SPRITE = 96
+SMOULDERS = 0.3
+THICKEST = 0.8
 VISIBLE_TAU = 0.25
 VISIBLE_PIXELS = 12
 BROWN = np.array((0.80, 0.74, 0.66), np.float32)
@@ -80,51 +83,45 @@ def puffs(source: Source, wind: Wind, view: View, now_s: float) -> Puffs:
     last = math.floor((end - source.start_s) / PUFF_EVERY_S)
     k = np.arange(first, last + 1, dtype=np.int64)
     born = f32(k * PUFF_EVERY_S)
-    age = (now_s - source.start_s - born).astype(np.float32)
-    rate = source.burning(born)
+    age = f32(now_s - source.start_s - k * PUFF_EVERY_S)
     dying = np.clip(1 - (born - (source.stop_s - source.start_s)) / FADE_S, 0, 1)
-    rate = rate * dying * (0.75 + 0.5 * hashed(source.seed, k, 1))
-    thinning = math.exp(-max(0.0, now_s - source.stop_s) / FADE_S)
-    return _placed(source, wind, view, k, age, born, rate, thinning)
-
-
-def _placed(
-    source: Source,
-    wind: Wind,
-    view: View,
-    k: I64,
-    age: F32,
-    born: F32,
-    rate: F32,
-    thinning: float,
-) -> Puffs:
-    u = max(wind.speed_mps, 0.5)
-    # Gusts and lulls bend the column to and fro; small eddies pull single puffs aside.
-    gust = 1 + 0.22 * wander(source.seed + 1, born, 14) + 0.12 * wander(source.seed + 2, born, 4)
-    lift = (
-        1.6
-        * (BUOYANCY_PER_KG * np.maximum(rate, 0.05)) ** (1 / 3)
-        * (u * np.clip(gust, 0.5, 2)) ** (-1 / 3)
-        * (1 + 0.16 * wander(source.seed + 3, born, 6) + 0.14 * (hashed(source.seed, k, 2) - 0.5))
-    )
-    up = lift * age ** (2 / 3)
-    along = u * gust * (0.55 + 0.45 * np.minimum(np.maximum(up, 0.5) / 40, 2) ** (1 / 7)) * age
-    reach = np.sqrt(age)
-    swing = (0.55 * wander(source.seed + 4, born, 9) + 0.5 * (hashed(source.seed, k, 3) - 0.5)) * reach * u**0.5 * 1.2
+    rate = f32(source.burning(born) * dying * (0.75 + 0.5 * hashed(source.seed, k, 1)))
+    # Part of the straw smoulders: its smoke creeps along the ground about the fire and is soon gone.
+    creeps = hashed(source.seed, k, 8) < SMOULDERS * (1 - source.whiteness)
+    right, forward, up = _flown(source, wind, view, k, age, born, rate, creeps)
     front = np.sqrt(np.maximum(rate, 0.02)) * 2.2
-    up = up + (hashed(source.seed, k, 4) - 0.5) * reach * 1.6
-    towards = math.radians(wind.from_deg + 180 - view.pan_deg)
-    spread = (hashed(source.seed, k, 5) - 0.5) * 2 * front
-    right = source.right + along * math.sin(towards) + swing * math.cos(towards) + spread
-    forward = source.forward + along * math.cos(towards) - swing * math.sin(towards)
-    radius = (0.6 + 0.45 * front + 0.33 * up + 0.35 * reach) * (0.75 + 0.5 * hashed(source.seed, k, 6))
+    radius = 0.9 + 0.5 * front + np.where(creeps, 0.9, 0.35) * np.sqrt(age) + 0.33 * up
+    radius *= 0.75 + 0.5 * hashed(source.seed, k, 6)
     x, y, depth = view.project(right, forward, source.base_m + np.maximum(up + 0.5 * radius, 0))
-    mass = EXTINCTION_M2_PER_KG * rate * PUFF_EVERY_S
-    tau = mass / (math.pi * radius**2) * 1.6 * thinning * np.exp(-age / 70)
+    tau = 1.6 * EXTINCTION_M2_PER_KG * rate * PUFF_EVERY_S / (math.pi * radius**2)
+    tau = tau / (1 + tau / THICKEST) * np.exp(-age / np.where(creeps, 12, 70))
     tau *= np.clip((source.life_s - age) / (0.3 * source.life_s), 0, 1)
+    tau *= math.exp(-max(0.0, now_s - source.stop_s) / FADE_S)
     keep = (depth > 5) & (tau > 2e-4)
     size = radius * view.focal_px / np.maximum(depth, 5)
-    return Puffs(*(np.asarray(a, np.float32)[keep] for a in (x, y, size, tau, age, hashed(source.seed, k, 7))))
+    return Puffs(*(f32(a)[keep] for a in (x, y, size, tau, age, hashed(source.seed, k, 7))))
+
+
+def _flown(
+    source: Source, wind: Wind, view: View, k: I64, age: F32, born: F32, rate: F32, creeps: npt.NDArray[np.bool_]
+) -> tuple[F32, F32, F32]:
+    """How far puffs have come: metres right and forward of the camera, and up."""
+    u, seed = max(wind.speed_mps, 0.5), source.seed
+    # Gusts and lulls bend the column to and fro; small eddies pull single puffs aside.
+    gust = np.clip(1 + 0.22 * wander(seed + 1, born, 14) + 0.12 * wander(seed + 2, born, 4), 0.5, 2)
+    lift = 1.6 * (BUOYANCY_PER_KG * np.maximum(rate, 0.05)) ** (1 / 3) * (u * gust) ** (-1 / 3)
+    lift *= 1 + 0.16 * wander(seed + 3, born, 6) + 0.14 * (hashed(seed, k, 2) - 0.5)
+    up = np.where(creeps, 0.2, 1) * lift * age ** (2 / 3)
+    along = u * gust * (0.55 + 0.45 * np.minimum(np.maximum(up, 0.5) / 40, 2) ** (1 / 7)) * age
+    along *= np.where(creeps, 0.45, 1)
+    eddy = np.sqrt(age)
+    swing = (0.66 * wander(seed + 4, born, 9) + 0.6 * (hashed(seed, k, 3) - 0.5)) * eddy * u**0.5
+    up = up + (hashed(seed, k, 4) - 0.5) * eddy * np.where(creeps, 0.3, 1.6)
+    spread = (hashed(seed, k, 5) - 0.5) * 4.4 * np.sqrt(np.maximum(rate, 0.02))
+    towards = math.radians(wind.from_deg + 180 - view.pan_deg)
+    right = source.right + along * math.sin(towards) + swing * math.cos(towards) + spread
+    forward = source.forward + along * math.cos(towards) - swing * math.sin(towards)
+    return f32(right), f32(forward), f32(up)
 
 
 @lru_cache(maxsize=1)
@@ -163,45 +160,52 @@ def optical_depth(cloud: Puffs, view: View) -> Depth | None:
     y1 = min(view.height, int((cloud.y + reach).max()) + 2)
     if x0 >= x1 or y0 >= y1:
         return None
-    # A wide plume is drawn at half size: it has no detail finer than that.
-    step = 2 if (x1 - x0) * (y1 - y0) > 40_000 else 1
-    shape = (-(-(y1 - y0) // step), -(-(x1 - x0) // step))
-    tau, young = f32(np.zeros(shape)), f32(np.zeros(shape))
+    shape = (y1 - y0, x1 - x0)
+    total = f32(np.zeros((*shape, 2)))
+    # Wide puffs have no fine detail: they are summed on coarser grids.
+    for step, least, most in ((1, 0.0, 12.0), (2, 12.0, 30.0), (4, 30.0, math.inf)):
+        chosen = (cloud.radius >= least) & (cloud.radius < most)
+        if chosen.any():
+            part = _summed(cloud, chosen, (x0, y0), (-(-shape[0] // step), -(-shape[1] // step)), step)
+            if step > 1:
+                size = (part.shape[1] * step, part.shape[0] * step)
+                part = f32(cv2.resize(part, size))[: shape[0], : shape[1]]
+            total += part
+    return Depth(x0, y0, total[..., 0], total[..., 1])
+
+
+def _summed(
+    cloud: Puffs, chosen: npt.NDArray[np.bool_], origin: tuple[int, int], shape: tuple[int, int], step: int
+) -> F32:
+    """Optical depth, whole and young, of the chosen puffs on a grid of `step` pixels."""
+    out = f32(np.zeros((*shape, 2)))
     sprites = _sprites()
-    for x, y, r, t, age, key in zip(
-        cloud.x.tolist(),
-        cloud.y.tolist(),
-        cloud.radius.tolist(),
-        cloud.tau.tolist(),
-        cloud.age.tolist(),
-        cloud.key.tolist(),
-        strict=True,
-    ):
-        _stamp(tau, young, sprites[int(key * 24)], ((x - x0) / step, (y - y0) / step, r / step), t, math.exp(-age / 12))
-    if step > 1:
-        size = (shape[1] * step, shape[0] * step)
-        tau, young = (f32(cv2.resize(m, size))[: y1 - y0, : x1 - x0] for m in (tau, young))
-    return Depth(x0, y0, np.asarray(tau, np.float32), np.asarray(young, np.float32))
+    x, y, r = ((a[chosen] / step).tolist() for a in (cloud.x - origin[0], cloud.y - origin[1], cloud.radius))
+    tau, youth = cloud.tau[chosen], np.exp(-cloud.age[chosen] / 12)
+    picks = (cloud.key[chosen] * len(sprites)).astype(int).tolist()
+    amounts = np.stack([tau, tau * youth], axis=1)
+    for n, pick in enumerate(picks):
+        _stamp(out, sprites[pick], x[n], y[n], r[n], amounts[n])
+    return out
 
 
-def _stamp(tau: F32, young: F32, sprite: F32, at: tuple[float, float, float], amount: float, youth: float) -> None:
-    """Add one puff at (x, y) with a radius, keeping its whole optical mass however small it is."""
-    x, y, r = at
+def _stamp(out: F32, sprite: F32, x: float, y: float, r: float, amounts: F32) -> None:
+    """Add one puff, keeping its whole optical mass however small it is."""
     size = max(3, math.ceil(2 * r) + 1)
     left, top = math.floor(x - size / 2), math.floor(y - size / 2)
     ax, ay = max(0, left), max(0, top)
-    bx, by = min(tau.shape[1], left + size), min(tau.shape[0], top + size)
+    bx, by = min(out.shape[1], left + size), min(out.shape[0], top + size)
     if ax >= bx or ay >= by:
         return
-    zoom = 2 * max(r, 0.7) / SPRITE
+    drawn = max(r, 0.7)
     if size <= 7:
-        part = _dot(size, x - left - size / 2, y - top - size / 2, max(r, 0.7))
+        part = _dot(size, x - left - size / 2, y - top - size / 2, drawn)
     else:
-        move = np.array([[zoom, 0, x - left - r], [0, zoom, y - top - r]], np.float32)
-        part = np.asarray(cv2.warpAffine(sprite, move, (size, size), flags=cv2.INTER_LINEAR), np.float32)
-    part = part[ay - top : by - top, ax - left : bx - left] * np.float32(amount * min(1.0, (r / 0.7) ** 2))
-    tau[ay:by, ax:bx] += part
-    young[ay:by, ax:bx] += part * np.float32(youth)
+        zoom = 2 * drawn / SPRITE
+        shift = zoom / 2 - 0.5 - drawn
+        move = np.array([[zoom, 0, x - left + shift], [0, zoom, y - top + shift]], np.float32)
+        part = f32(cv2.warpAffine(sprite, move, (size, size)))
+    out[ay:by, ax:bx] += part[ay - top : by - top, ax - left : bx - left, None] * (amounts * (r / drawn) ** 2)
 
 
 def _dot(size: int, dx: float, dy: float, r: float) -> F32:

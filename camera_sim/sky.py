@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from camera_sim.geometry import View
-from camera_sim.noise import F32, f32, hashed, smooth, tile
+from camera_sim.noise import F32, I64, f32, hashed, smooth, tile
 from camera_sim.spec import Hills, Light
 
 CLOUD_BASE_M = 1600.0
@@ -57,13 +57,13 @@ def air(light: Light, pan_deg: float) -> Air:
         )
     # After sunset the camera's gain rises, so the picture is dim and bluish rather than black.
     depth = float(np.clip((8 - light.sun_elevation_deg) / 12, 0.2, 1))
-    dim = 1 - 0.45 * depth
+    dim = 1 - 0.35 * depth
     return Air(
-        _rgb(np.array([0.30, 0.36, 0.50]) * dim),
-        _rgb(np.array([0.70, 0.58, 0.54]) * dim),
-        _rgb(np.array([0.50, 0.47, 0.50]) * dim),
-        _rgb(np.array([0.52, 0.50, 0.56]) * dim),
-        _rgb(np.array([0.64, 0.62, 0.64]) * dim),
+        _rgb(np.array([0.42, 0.47, 0.58]) * dim),
+        _rgb(np.array([0.84, 0.72, 0.67]) * dim),
+        _rgb(np.array([0.62, 0.59, 0.62]) * dim),
+        _rgb(np.array([0.74, 0.72, 0.80]) * dim),
+        _rgb(np.array([0.76, 0.74, 0.77]) * dim),
         extinction,
         depth,
         right,
@@ -76,16 +76,20 @@ def _rgb(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, f
 
 
 def sky(view: View, light: Light, look: Air, seed: int) -> F32:
-    """RGB of the sky over the whole picture, HxWx3."""
-    y, x = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)
+    """RGB of the sky, HxWx3, down to the horizon; below it the horizon's colour."""
+    whole = f32(np.empty((view.height, view.width, 3)))
+    whole[:] = look.horizon
+    rows = int(np.clip(math.ceil(view.horizon_px) + 2, 0, view.height))
+    out = whole[:rows]
+    y, x = np.mgrid[0:rows, 0 : view.width].astype(np.float32)
     elevation = np.arctan((view.horizon_px - y) / view.focal_px)
     elevation = np.maximum(elevation, 0)
     up = (1 - np.exp(-elevation / math.radians(9)))[..., None]
-    out = np.array(look.horizon, np.float32) * (1 - up) + np.array(look.zenith, np.float32) * up
+    out[:] = np.array(look.horizon, np.float32) * (1 - up) + np.array(look.zenith, np.float32) * up
     _clouds(out, view, light, look, seed, x, elevation)
     if look.dusk:
         _afterglow(out, view, light, look, x, elevation)
-    return f32(out)
+    return whole
 
 
 def _clouds(out: F32, view: View, light: Light, look: Air, seed: int, x: F32, elevation: F32) -> None:
@@ -96,8 +100,8 @@ def _clouds(out: F32, view: View, light: Light, look: Air, seed: int, x: F32, el
     shape = smooth(tile(seed + 31, octaves=7, gain=0.56), east, north, 30_000.0)
     cover = np.clip((shape - 1.6 + 3.0 * light.cloud) * 0.75, 0, 1) * 0.85
     cover *= np.clip(elevation / 0.05, 0, 1) ** 1.5 * np.exp(-reach / 60_000)
-    shade = 1 - 0.16 * np.clip(shape - 0.2, 0, 1.5)
-    white = np.array((0.93, 0.94, 0.95) if not look.dusk else look.smoke, np.float32)
+    shade = 1 - 0.09 * np.clip(shape - 0.2, 0, 1.5)
+    white = np.array((0.95, 0.955, 0.96) if not look.dusk else look.smoke, np.float32)
     a = cover[..., None].astype(np.float32)
     out *= 1 - a
     out += a * (white * shade[..., None])
@@ -111,43 +115,64 @@ def _afterglow(out: F32, view: View, light: Light, look: Air, x: F32, elevation:
     out += glow[..., None] * np.array([0.55, 0.28, 0.08], np.float32)
 
 
-def ridge_px(view: View, hills: Hills, seed: int) -> F32:
-    """Row of a ridge's crest in each column."""
+def _ridge(view: View, hills: Hills, seed: int) -> tuple[F32, F32]:
+    """Rows of a ridge's crest and of its foot in each column."""
     x = np.arange(view.width, dtype=np.float32)
     bearing = np.radians(view.pan_deg) + np.arctan((x - view.width / 2) / view.focal_px)
-    along = (bearing * hills.range_m).astype(np.float32)
+    along = f32(bearing * hills.range_m)
     key = seed + int(hills.range_m)
-    total = np.zeros_like(along)
-    for octave in range(6):
-        wave = hills.range_m * 0.45 / 2**octave
-        i = np.floor(along / wave).astype(np.int64)
-        f = along / wave - i
-        f = f * f * (3 - 2 * f)
+    crest, weight = f32(np.zeros_like(along)), 0.0
+    for octave in range(9):
+        i, f = _knots(along, hills.range_m * 0.33 / 2**octave)
         level = hashed(key, i, octave) * (1 - f) + hashed(key, i + 1, octave) * f
-        total += level * (0.35 + 0.25 * hills.roughness) ** octave
-    crest = hills.height_m * (0.25 + 0.75 * total / 1.7)
-    top = view.horizon_px - view.focal_px * (crest - view.height_m) / hills.range_m
-    return f32(top)
+        gain = (0.36 + 0.2 * hills.roughness) ** octave
+        # The great waves fold into crests and saddles, the small ones are the canopy.
+        crest += gain * (1 - np.abs(2 * level - 1) if octave < 3 else level)
+        weight += gain
+    height = hills.height_m * np.clip(1.9 * crest / weight - 0.55, 0.03, None)
+    i, f = _knots(along, hills.range_m * 0.06)
+    foot_m = hills.range_m * (0.9 + 0.1 * (hashed(key, i, 50) * (1 - f) + hashed(key, i + 1, 50) * f))
+    top = view.horizon_px - view.focal_px * (height - view.height_m) / hills.range_m
+    return f32(top), f32(view.horizon_px + view.focal_px * view.height_m / foot_m)
 
 
-def draw_hills(out: F32, view: View, hills: Hills, light: Light, look: Air, seed: int) -> None:
-    """Paint one ridge over the sky: forested slopes with valleys, fading into the air."""
-    top = ridge_px(view, hills, seed)
-    foot = view.horizon_px + view.focal_px * view.height_m / hills.range_m
-    y, x = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)
-    inside = np.clip(y - top[None, :] + 0.5, 0, 1) * (y < foot + 1)
+def _knots(along: F32, wave: float) -> tuple[I64, F32]:
+    """The knot before each place, and the eased way to the next."""
+    i = np.floor(along / wave).astype(np.int64)
+    f = along / wave - i
+    return i, f32(f * f * (3 - 2 * f))
+
+
+def draw_hills(out: F32, view: View, hills: Hills, look: Air, seed: int) -> None:
+    """Paint one ridge over the sky and the plain: forested slopes with spurs, fading into the air."""
+    top, foot = _ridge(view, hills, seed)
+    first, last = (int(np.clip(row, 0, view.height)) for row in (top.min() - 4, foot.max() + 5))
+    if first >= last:
+        return
+    out = out[first:last]
+    y, x = np.mgrid[first:last, 0 : view.width].astype(np.float32)
+    inside = np.clip(y - top[None, :] + 0.5, 0, 1) * np.clip(foot[None, :] - y + 0.5, 0, 1)
     scale = hills.range_m / view.focal_px
-    seedling = tile(seed + int(hills.range_m) % 97, octaves=7, gain=0.62)
-    u = x * scale + smooth(seedling, x * scale, y * scale, 2500.0) * 60
-    spurs = smooth(seedling, u, (y - top[None, :]) * scale * 0.55, 3800.0)
-    canopy = smooth(tile(seed + 77, octaves=6, gain=0.75), x * scale, y * scale * 2, 900.0)
-    relief = 1 + 0.20 * spurs + 0.14 * canopy
+    key = seed + int(hills.range_m) % 97
+    down = f32((y - top[None, :]) * scale)
+    spurs = _spurs(f32(x * scale), down, hills, key)
+    canopy = smooth(tile(key + 1, octaves=4, gain=0.85, first=3), f32(x * scale), down * 1.6, 1500.0)
+    relief = np.clip(1 + 0.24 * spurs + 0.15 * canopy, 0.45, 1.8)
     rgb = np.array(HILL_RGB, np.float32) * np.array(look.tint, np.float32) * relief[..., None]
     clear = float(look.clearness(hills.range_m))
     # Air is thickest low down, so a slope pales towards its foot.
-    low = np.clip((y - top[None, :]) / np.maximum(foot - top[None, :], 1), 0, 1)[..., None]
-    keep = clear * (1 - 0.45 * low)
+    low = np.clip((y - top[None, :]) / np.maximum(foot - top, 1)[None, :], 0, 1)[..., None]
+    keep = clear * (1.05 - 0.15 * low)
     rgb = rgb * keep + np.array(look.airlight, np.float32) * (1 - keep)
-    a = cv2.GaussianBlur(inside, (0, 0), 0.6)[..., None]
+    a = f32(cv2.GaussianBlur(f32(inside), (0, 0), 0.6))[..., None]
     out *= 1 - a
     out += a * rgb
+
+
+def _spurs(across: F32, down: F32, hills: Hills, key: int) -> F32:
+    """Light and shade of the spurs that run down from a crest and fan out."""
+    field = tile(key, octaves=5, gain=0.5)
+    bent = across + smooth(field, across, down, hills.height_m * 9) * hills.height_m * 0.35
+    slope = smooth(field, f32(bent), down * 0.35, hills.height_m * 7)
+    shifted = smooth(field, f32(bent + hills.height_m * 0.06), down * 0.35, hills.height_m * 7)
+    return f32(np.clip((slope - shifted) * 6, -1.6, 0.7) * 0.8 + 0.2 * slope)
