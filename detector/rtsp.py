@@ -14,8 +14,10 @@ from detector.clock import Clock
 from detector.errors import StreamError
 from detector.frame import Image
 
-OPEN_S, READ_S = 8.0, 6.0
+OPEN_S, READ_S = 8.0, 5.0
 """A server that is silent for so long while connecting, or while playing, is gone."""
+ANALYSE_S = 0.5
+"""How long to look at the stream before its first picture: its format is known at once, its frame rate is not used."""
 WHOLE_S = 30.0
 """A stream that gives packets but no whole picture for so long is of no use."""
 JUMP_S = 1.0
@@ -158,8 +160,9 @@ def without_password(url: str) -> str:
 
 
 def _open(url: str, open_s: float, read_s: float) -> Any:
-    rtsp = url.startswith("rtsp")
-    options = {"rtsp_transport": "tcp", "timeout": str(int(read_s * 1e6))} if rtsp else {}
+    options = {"analyzeduration": str(int(ANALYSE_S * 1e6))}
+    if url.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
     try:
         return av.open(url, options=options, timeout=(open_s, read_s))
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -165,16 +165,22 @@ def test_a_sighting_says_all_that_the_wire_asks_for() -> None:
     assert sighting.model.name == "scripted"
 
 
+def shape_of(jpeg: bytes) -> tuple[int, ...]:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return tuple(image.shape)
+
+
 def test_the_evidence_picture_fits_the_wire() -> None:
     """Full resolution up to 1920 wide; a picture that will not compress is compressed harder, up to the limit."""
     small = encode_jpeg(noise(1, (1280, 720)))
     assert small is not None
-    assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape == (720, 1280, 3)
+    assert shape_of(small) == (720, 1280, 3)
     wild = np.random.default_rng(1).integers(0, 256, (4000, 3840, 3), np.uint8)
     large = encode_jpeg(wild)
     assert large is not None
     assert len(large) <= MOST_PICTURE_BYTES
-    assert cv2.imdecode(np.frombuffer(large, np.uint8), cv2.IMREAD_COLOR).shape == (2000, 1920, 3)
+    assert shape_of(large) == (2000, 1920, 3)
 
 
 @contextmanager
