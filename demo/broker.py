@@ -57,17 +57,25 @@ class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
-        """True when the rules allow it. What the broker delivers was allowed when it was subscribed."""
-        if action == Action.RECEIVE:
-            return True
+        """True when the rules allow it."""
         verb = "write" if action == Action.PUBLISH else "read"
         name = session.username if session else None
         return bool(name and topic and allowed(name, verb, topic))
 
 
+class _OwnBroker(Broker):  # type: ignore[misc]
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        # The library goes through everybody's subscriptions when a client connects: retained messages of others
+        # would reach it.
+        if allowed(session.username or "", "read", subscription[0]):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
 def make_broker(host: str, port: int, users: Path) -> Broker:
     """A broker on this address; start it inside a running loop."""
-    return Broker(
+    return _OwnBroker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
             "plugins": {

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from PIL import Image
+import av
 
-from camera_sim.scene import Scene
 from demo.phone import MqttPhone
+from demo.prepare import stream_url
 from demo.simulator import Simulator, lit_at
 from demo.site import HOST, CameraSite, Demo, DemoError
 from demo.visitor import Visitor
@@ -145,10 +145,11 @@ class ScriptedFire:
         return Visitor.texts_mention(f"http://{HOST}:{self.demo.ports.sms}", code)
 
     def _photograph(self) -> bytes:
-        """The field after the fire, as the simulated camera would see it."""
-        frame = Scene(self.site.scene.model_copy(update={"fires": ()})).frame(0.0)
+        """The scene after the fire: the first picture of the camera's own stream."""
+        with av.open(stream_url(self.demo, self.site), options={"rtsp_transport": "tcp"}, timeout=20) as stream:
+            frame = next(stream.decode(video=0))
         buffer = io.BytesIO()
-        Image.fromarray(frame[:, :, ::-1]).save(buffer, "JPEG", quality=85)
+        frame.to_image().save(buffer, "JPEG", quality=85)
         return buffer.getvalue()
 
     def _do(self, hop: str, visitor: Visitor, code: str, event: str, photo: bytes | None = None) -> None:
