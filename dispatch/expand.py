@@ -76,7 +76,7 @@ class Expander:
         if calls and not fresh:
             notices.drop(session, callout, now)
             return
-        drafts = list(self._drafts(place, callout, fresh))
+        drafts = list(self._drafts(session, place, callout, fresh))
         reason = (
             "nobody holds this post"
             if not fresh
@@ -134,11 +134,13 @@ class Expander:
             incidents.apply(session, callout.incident.code, Event.UNREACHED, actor=_ACTOR, now=now, data=data)
         return found.people
 
-    def _drafts(self, place: Region, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
+    def _drafts(self, session: Session, place: Region, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
         policy = parse_policy(callout.incident.policy.body)
         for call in {call.person.id: call for call in reversed(calls)}.values():
             for channel in self._channels_of(call.person):
-                payload = message.compose(place, callout, policy, call.part, call.person.language, channel, self._zone)
+                payload = message.compose(
+                    session, place, callout, policy, call.part, call.person.language, channel, self._zone
+                )
                 yield Draft(call.person, channel, payload)
 
     def _channels_of(self, person: Person) -> list[str]:

@@ -7,18 +7,28 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from dispatch import texts
 from dispatch.region import Region
 from dispatch.texts import Facts
 from server.domain.policy import Policy, Step
-from server.models import Callout, Incident
+from server.models import Callout, Incident, Sighting
 
 # What a ladder's step waits for -> the first half of its sentence's key.
 _STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose"}
 
 
 def compose(
-    place: Region, callout: Callout, policy: Policy, part: str, language: str, channel: str, zone: ZoneInfo
+    session: Session,
+    place: Region,
+    callout: Callout,
+    policy: Policy,
+    part: str,
+    language: str,
+    channel: str,
+    zone: ZoneInfo,
 ) -> dict[str, Any]:
     """The payload of one notice, all but its id. ``part``: "lead", "neighbour" or "unplaced"."""
     incident = callout.incident
@@ -39,7 +49,7 @@ def compose(
         "t2": incident.opened_at.isoformat(),
         "accept_by": (incident.opened_at + timedelta(seconds=policy.respond_limit_s)).isoformat(),
         "dispose_by": (incident.opened_at + timedelta(seconds=policy.dispose_limit_s)).isoformat(),
-        "picture": None,
+        "picture": _picture(session, incident),
     }
 
 
@@ -81,6 +91,17 @@ def _place(place: Region, incident: Incident) -> tuple[str, ...]:
         return place.names(incident.grid_code)
     camera = (incident.camera.name,) if incident.camera is not None else ()
     return place.names(incident.county_code) + camera
+
+
+def _picture(session: Session, incident: Incident) -> str | None:
+    """The address of the first sighting's picture. It may still be on its way: the sighting announced it."""
+    announced = session.scalar(
+        select(Sighting.picture_sha256)
+        .where(Sighting.incident_id == incident.id, Sighting.picture_sha256.is_not(None))
+        .order_by(Sighting.received_at)
+        .limit(1)
+    )
+    return f"/media/{announced}.jpg" if announced else None
 
 
 def _radius(incident: Incident) -> float | None:

@@ -53,18 +53,18 @@ def _twilio(env: Mapping[str, str]) -> Twilio | None:
         sid,
         token,
         sender,
-        base_url=_url(env, "STRAW1530_TWILIO_BASE_URL"),
-        callback_url=_url(env, "STRAW1530_TWILIO_CALLBACK_URL"),
+        base_url=_base_url(env),
+        callback_url=env.get("STRAW1530_TWILIO_CALLBACK_URL") or None,
     )
 
 
-def _url(env: Mapping[str, str], name: str) -> str | None:
-    value = env.get(name)
+def _base_url(env: Mapping[str, str]) -> str | None:
+    value = env.get("STRAW1530_TWILIO_BASE_URL")
     if not value:
         return None
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-        raise SettingsError(f"{name} must be an http(s) address without a query, not {value!r}")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingsError(f"STRAW1530_TWILIO_BASE_URL must be an http(s) address, not {value!r}")
     return value
 
 

@@ -13,7 +13,7 @@ _SIGN = {"zh": "【秸秆禁烧】", "en": "[Straw1530] "}
 _DRILL = {"zh": "演练 ", "en": "DRILL "}
 
 # (language, what) -> the sentence. {minutes}: since the alert; {limit}: of the interval; {left}: until its limit.
-_SENTENCES = {
+SENTENCES = {
     ("zh", "dispatch"): "{code} {place} 疑似焚烧，{time}发现，请{limit}分钟内签收",
     ("zh", "neighbour"): "{code} {place}边界 疑似焚烧，{time}发现，请协助查看，由{lead}牵头",
     ("zh", "transfer"): "{code} {place} 疑似焚烧已转派给您，{time}发现，请{limit}分钟内签收",
@@ -109,7 +109,7 @@ def _join(language: str, names: tuple[str, ...]) -> str:
 
 
 def _render(language: str, facts: Facts, place: str) -> str:
-    text = _SENTENCES[language, facts.what].format(
+    text = SENTENCES[language, facts.what].format(
         code=facts.code,
         place=place,
         time=facts.time,

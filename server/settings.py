@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class SettingsError(Exception):
@@ -24,6 +25,15 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusReports:
+    """Twilio's reports of what became of a message: the account's token signs them, ``url`` is where they come in, as
+    seen from outside."""
+
+    token: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """``data_dir`` holds the evidence, the wake-up sockets and, by default, the SQLite database."""
 
@@ -31,6 +41,7 @@ class Settings:
     database_url: str
     secret_key: str | None
     broker: Broker | None
+    status_reports: StatusReports | None = None
 
     @property
     def evidence_dir(self) -> Path:
@@ -55,7 +66,8 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read STRAW1530_DATA (a folder), STRAW1530_DATABASE (a URL; default SQLite in the folder),
-    STRAW1530_SECRET_KEY and STRAW1530_MQTT (user:password@host:port). Raises SettingsError."""
+    STRAW1530_SECRET_KEY, STRAW1530_MQTT (user:password@host:port), STRAW1530_TWILIO_TOKEN and
+    STRAW1530_TWILIO_CALLBACK_URL. Raises SettingsError."""
     env = os.environ if environ is None else environ
     if not env.get("STRAW1530_DATA"):
         raise SettingsError("STRAW1530_DATA is not set: give the folder that holds the server's data")
@@ -69,7 +81,22 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=url,
         secret_key=env.get("STRAW1530_SECRET_KEY"),
         broker=parse_broker(mqtt) if mqtt else None,
+        status_reports=_status_reports(env),
     )
+
+
+def _status_reports(env: Mapping[str, str]) -> StatusReports | None:
+    token, url = env.get("STRAW1530_TWILIO_TOKEN"), env.get("STRAW1530_TWILIO_CALLBACK_URL")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+        raise SettingsError(f"STRAW1530_TWILIO_CALLBACK_URL must be an http(s) address without a query, not {url!r}")
+    if not token:
+        raise SettingsError(
+            "STRAW1530_TWILIO_TOKEN is not set beside STRAW1530_TWILIO_CALLBACK_URL: it signs the reports"
+        )
+    return StatusReports(token, url)
 
 
 def parse_broker(text: str) -> Broker:

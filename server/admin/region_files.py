@@ -111,12 +111,15 @@ def _check_parent(file: str, row: Row, rows: dict[str, Row], problems: list[Prob
 def _read_layer(path: Path, region: Region, *, crs: str, mend: bool, problems: list[Problem]) -> None:
     try:
         data = json.loads(read_text(path))
-        features = data["features"]
-        metadata = data.get("metadata") or {}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        problems.append(Problem(path.name, "", f"is not a GeoJSON FeatureCollection ({error})"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        problems.append(Problem(path.name, "", f"is not JSON ({error})"))
         return
-    declared = str(metadata.get("crs") or (data.get("crs") or {}).get("properties", {}).get("name") or "")
+    features = data.get("features") if isinstance(data, dict) else None
+    if not isinstance(features, list):
+        problems.append(Problem(path.name, "", "is not a GeoJSON FeatureCollection"))
+        return
+    metadata = _mapping(data.get("metadata"))
+    declared = str(metadata.get("crs") or _mapping(_mapping(data.get("crs")).get("properties")).get("name") or "")
     if (named := _named_system(declared)) and named != crs.replace("cgcs2000", "wgs84"):
         text = f"says of itself that it is in {declared!r}, not {crs}: import it with --crs {named}"
         problems.append(Problem(path.name, "", text))
@@ -126,6 +129,10 @@ def _read_layer(path: Path, region: Region, *, crs: str, mend: bool, problems: l
     if metadata.get("synthetic") is True:
         for row in region.rows.values():
             row.synthetic = row.synthetic or row.layer == path.name
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _named_system(declared: str) -> str | None:
@@ -138,7 +145,7 @@ def _named_system(declared: str) -> str | None:
 def _read_feature(
     file: str, number: int, feature: Any, region: Region, *, crs: str, mend: bool, problems: list[Problem]
 ) -> None:
-    properties = (feature.get("properties") or {}) if isinstance(feature, dict) else {}
+    properties = _mapping(_mapping(feature).get("properties"))
     code = str(properties.get("code") or properties.get("adcode") or "")
     row = region.rows.get(code)
     where = f"feature {number}" if row is None else f"{code} {row.name}"

@@ -155,9 +155,11 @@ def record_delivered(session: Session, notice: Notice, now: datetime) -> bool:
     session.refresh(notice, with_for_update={"of": Notice})
     if notice.delivered_at is not None:
         return False
+    overtakes = notice.state == "pending"  # a receipt may come before our own record of the sending
     notice.state, notice.delivered_at = "delivered", now
-    # A receipt may overtake our own record of the sending.
     notice.sent_at = notice.sent_at or now
+    if overtakes:
+        _journal(session, notice, Event.SENT, now, {})
     _journal(session, notice, Event.DELIVERED, now, {})
     return True
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What people read: short, each unlike the others, without a link."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatch.texts import SEGMENT_UNITS, SENTENCES, Facts, sms, title, units
+
+FACTS = Facts("K7F3", "dispatch", "dispatch", ("柯城区", "石梁镇", "东村"), "19:52", 10, 30, 271, "东村")
+KEYS = sorted(SENTENCES)
+
+
+def test_the_first_text_says_where_when_and_what_to_do() -> None:
+    """Township, village, time and the five minutes in one short sentence."""
+    text = sms("zh", replace(FACTS, limit=5))
+    assert text == "【秸秆禁烧】K7F3 石梁镇东村 疑似焚烧，19:52发现，请5分钟内签收"
+
+
+@pytest.mark.parametrize(("language", "what"), KEYS)
+def test_every_text_fits_one_segment_and_has_no_link(language: str, what: str) -> None:
+    """Long names are shortened, the code and what to do are not."""
+    long = ("衢江区", "某某某某街道办事处", "某某某某某某某某某某某某某某某某社区居民委员会")
+    text = sms(language, replace(FACTS, what=what, place=long, lead=long[-1]))
+    assert units(text) <= SEGMENT_UNITS
+    assert "K7F3" in text
+    assert "http" not in text
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_no_two_occasions_read_the_same(language: str) -> None:
+    """Providers reject a text repeated within a day: each occasion of one fire has its own words."""
+    texts = [sms(language, replace(FACTS, what=what)) for known, what in KEYS if known == language]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_drill_is_marked_everywhere() -> None:
+    """Nobody drives out for a drill by mistake."""
+    drill = replace(FACTS, drill=True)
+    assert "演练" in sms("zh", drill)
+    assert "演练" in title("zh", drill)
+    assert "DRILL" in sms("en", drill)
+
+
+@given(st.sampled_from(KEYS), st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=3), st.text(max_size=80))
+def test_names_in_any_script_leave_the_code_readable_and_the_text_short(
+    key: tuple[str, str], names: list[str], lead: str
+) -> None:
+    """Whatever a division is called, even in signs beyond the basic plane or with braces."""
+    language, what = key
+    text = sms(language, replace(FACTS, what=what, place=tuple(names), lead=lead))
+    assert units(text) <= SEGMENT_UNITS
+    assert "K7F3" in text
