@@ -139,9 +139,10 @@ def threshold_from(seen: Sequence[Seen], limit: float) -> float:
 
 def _percent(share: dict[str, Any] | None) -> str:
     if share is None or share["value"] is None:
-        return f"{'–':>22}"
+        return "–"
     low, high = share["ci95"]
-    return f"{100 * share['value']:5.1f} % ({100 * low:3.0f}–{100 * high:3.0f}) {share['hits']:>3}/{share['n']:<4}"[:24]
+    counts = f"{share['hits']}/{share['n']}"
+    return f"{100 * share['value']:5.1f} % ({100 * low:.0f}–{100 * high:.0f}) {counts:>9}"
 
 
 def table(result: dict[str, Any], title: str) -> str:
@@ -151,12 +152,13 @@ def table(result: dict[str, Any], title: str) -> str:
         if kind not in result:
             continue
         part = result[kind]
-        lines += ["", f"{kind + ' pictures':<22} AP50  AP10  {'recall (95 %)':<24} {'false images (95 %)':<24}"]
+        lines += ["", f"{kind + ' pictures':<22}   AP50  AP10  {'recall (95 %)':<26}  false images (95 %)"]
         rows = {"all": part["all"], **part["by_source"], **part["by_camera"]}
         for name, row in rows.items():
             aps = "  ".join(f"{row[k]:.2f}" if row.get(k) is not None else "   –" for k in ("ap50", "ap10"))
-            lines.append(f"  {name:<20} {aps}  {_percent(row.get('recall')):<24} {_percent(row.get('false_images'))}")
-        lines += [f"  smoke {name:<14}             {_percent(row)}" for name, row in part["by_size"].items()]
+            recall, false = _percent(row.get("recall")), _percent(row.get("false_images"))
+            lines.append(f"  {name:<20}   {aps}  {recall:<26}  {false}")
+        lines += [f"  smoke {name:<14}               {_percent(row)}" for name, row in part["by_size"].items()]
     return "\n".join(lines)
 
 

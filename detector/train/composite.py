@@ -52,10 +52,13 @@ def place(scene: Scene, shape: tuple[int, int], rng: np.random.Generator) -> Pla
     metres = float(span / columns)
     x = float(rng.uniform(0.04, 0.96) * columns)
     top = float(scene.skyline[int(x)])
-    ridge = bool(rng.random() < 0.25)
+    ridge = bool(rng.random() < 0.35)
     drop = rng.uniform(0, 0.02) * rows if ridge else rng.uniform(15, 250) / metres + 2
     y = top + min(drop, rng.uniform(0.2, 0.7) * (rows - 4 - top))  # never at the camera's own feet
-    return Placed(random_fire(rng), (x, y), metres, distance, ridge, int(rng.integers(2**31)))
+    fire = random_fire(rng)
+    if ridge:  # what shows above a ridge is the smoke of a larger fire
+        fire = replace(fire, buoyancy=fire.buoyancy * 4, inversion=fire.inversion * 2, density=fire.density * 2)
+    return Placed(fire, (x, y), metres, distance, ridge, int(rng.integers(2**31)))
 
 
 def _hide_behind_land(depth: NDArray[np.float32], scene: Scene, seed: int) -> NDArray[np.float32]:
@@ -91,7 +94,7 @@ def render(image: Image, scene: Scene, placed: Placed, after: float = 0.0) -> tu
         depth = _hide_behind_land(depth, scene, placed.seed)
     depth = np.asarray(cv2.GaussianBlur(depth, (0, 0), 0.6), np.float32)
     clear = float(np.exp(-placed.distance / np.random.default_rng(placed.seed).uniform(5e3, 4e4)))
-    result = lay(image, depth, replace(scene.light, through_haze=clear), placed.fire.brown)
+    result = lay(image, depth, replace(scene.light, through_haze=clear), placed.fire)
     return result, _box(image, result)
 
 

@@ -126,6 +126,7 @@ def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, thre
         "seed": seed,
         "deterministic": True,
         "plots": False,
+        "val": False,  # our own evaluation judges, by camera and by size
         "save_period": 1,
         "patience": 0,
         "project": str(out.parent.resolve()),

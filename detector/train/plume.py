@@ -34,6 +34,7 @@ class Fire:
     density: float  # optical depth the smoke has one metre wide at unit emission; sets thin or thick
     age: float  # seconds since ignition
     brown: float  # 0 white straw smoke, 1 brown (dense, flaming, poor air)
+    albedo: float  # 1 sunlit white; 0.4 seen from its shaded side, dark against a bright sky
     seed: int
 
 
@@ -50,6 +51,7 @@ def random_fire(rng: np.random.Generator) -> Fire:
         density=float(np.exp(rng.uniform(np.log(0.5), np.log(7.0)))),
         age=float(np.exp(rng.uniform(np.log(25), np.log(400)))),
         brown=float(rng.random() ** 3),
+        albedo=float(rng.uniform(0.8, 1.1) if rng.random() < 0.55 else rng.uniform(0.35, 0.8)),
         seed=int(rng.integers(2**31)),
     )
 
@@ -155,7 +157,7 @@ class Light:
     through_haze: float
 
 
-def lay(image: NDArray[np.uint8], depth: Field, light: Light, brown: float) -> NDArray[np.uint8]:
+def lay(image: NDArray[np.uint8], depth: Field, light: Light, fire: Fire) -> NDArray[np.uint8]:
     """`image` (BGR) seen through smoke of `depth`: Beer-Lambert, lit smoke, and the haze in front of both.
 
     The haze between camera and smoke is not hidden by the smoke: only the light from behind it is.
@@ -171,10 +173,10 @@ def lay(image: NDArray[np.uint8], depth: Field, light: Light, brown: float) -> N
     grey = light.sky / max(float(light.sky.mean()), 1e-3)
     white = 0.75 * np.ones(3, np.float32) + 0.25 * grey
     tan = np.array([0.55, 0.72, 0.86], np.float32)
-    dense = smoothstep(0.5, 3.0, depth)[..., None] * np.float32(brown)
+    dense = smoothstep(0.5, 3.0, depth)[..., None] * np.float32(fire.brown)
     colour = white * (1 - dense) + tan * white * dense
     shade = light.ambient * (1 - 0.25 * light.sun) + light.ambient * light.sun * 0.55 * lit
-    smoke = np.clip(colour * shade[..., None], 0, 1)
+    smoke = np.clip(colour * shade[..., None] * np.float32(fire.albedo), 0, 1)
     airlight = light.sky * np.float32(1 - light.through_haze)
     behind = np.clip(picture - airlight, 0, None)
     front = np.minimum(picture, airlight)

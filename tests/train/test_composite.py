@@ -17,7 +17,7 @@ from detector.train.plume import Fire, optical_depth
 from detector.train.scene import read_scene
 from tests.train.conftest import Image, landscape
 
-FIRE = Fire(buoyancy=40, wind=2.0, shear=0.2, inversion=300, width=10, density=3, age=90, brown=0.1, seed=7)
+FIRE = Fire(buoyancy=40, wind=2.0, shear=0.2, inversion=300, width=10, density=3, age=90, brown=0.1, albedo=1.0, seed=7)
 
 
 def placed(fire: Fire = FIRE) -> Placed:
