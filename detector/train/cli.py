@@ -57,7 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--threads", type=int, default=2)
     run.add_argument("--false-images", type=float, default=0.03, help="share allowed on validation")
     run.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+
+    review = commands.add_parser("from-review", help="turn verdicts from operation into a dataset for `run`")
+    review.add_argument("folder", type=Path, help="pictures and verdicts.jsonl")
+    review.add_argument("--out", type=Path, required=True, help="folder for the dataset")
     return parser
+
+
+def _from_review(options: argparse.Namespace) -> int:
+    from detector.train.review import from_review
+
+    counts = from_review(options.folder, options.out)
+    print(f"{options.out / 'dataset.yaml'}: {counts['real']} real, {counts['false']} false alarms")
+    return 0
 
 
 def _composite(options: argparse.Namespace) -> int:
@@ -95,7 +107,7 @@ def _export(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run one training command; 1 with a sentence on stderr when it cannot be done."""
     options = _parser().parse_args(argv)
-    actions = {"export": _export, "composite": _composite, "run": _run}
+    actions = {"export": _export, "composite": _composite, "run": _run, "from-review": _from_review}
     try:
         return actions[options.command](options)
     except (TrainingUnavailable, ValueError, OSError) as error:

@@ -26,6 +26,11 @@ FAINTEST = 5.0  # grey levels: a change smaller than this is not visible after t
 VISIBLE = 14.0  # grey levels somewhere in the plume, or it is not labelled at all
 SMALLEST = 10  # pixels a plume must change visibly to be labelled
 TRIES = 12
+# So that `straw1530 evaluate` reports them as what they are.
+DESCRIPTION = """name: composites
+sources:
+  - {name: composites, images: images, labels: labels, kind: composite, test: 1.0}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ def write_composites(negatives: Path, out: Path, count: int, seed: int, sheet: P
         (out / "labels" / f"{number:06}.txt").write_text("".join(label_line(b, shape) + "\n" for b in boxes))
         if len(shown) < 40:
             shown.append((picture, boxes, caption))
+    (out / "dataset.yaml").write_text(DESCRIPTION, encoding="utf-8")
     if sheet is not None:
         cv2.imwrite(str(sheet), contact_sheet(shown))
     return boxed

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What people decided about sightings becomes training data: a county's own cameras make its model better.
+
+The input is a folder with pictures and `verdicts.jsonl`, one object a line:
+
+    {"picture": "a.jpg", "camera": "quzhou-west", "verdict": "real", "box": [0.41, 0.52, 0.44, 0.57], "reason": null}
+
+`verdict` is `real` or `false`; `box` is [x1, y1, x2, y2] as fractions of the frame and is needed when real.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from detector.train.dataset import DatasetError
+
+SHARES = {"validation": 0.2, "test": 0.2}
+
+
+class Verdict(BaseModel):
+    """One decided sighting."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    picture: str
+    camera: str
+    verdict: Literal["real", "false"]
+    box: tuple[float, float, float, float] | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _has_its_box(self) -> Verdict:
+        if Path(self.picture).name != self.picture:
+            raise ValueError("picture is a file name without folders")
+        if self.verdict == "real":
+            if self.box is None:
+                raise ValueError("a real smoke needs its box")
+            x1, y1, x2, y2 = self.box
+            if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
+                raise ValueError("box is [x1, y1, x2, y2] as fractions of the frame, x1 < x2 and y1 < y2")
+        return self
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """The checked verdicts of `folder`; raises DatasetError naming file and line."""
+    path = folder / "verdicts.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: export the verdicts into that folder") from error
+    verdicts = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            verdict = Verdict.model_validate_json(line)
+        except ValidationError as error:
+            raise DatasetError(f"{path} line {number}: {error.errors()[0]['msg']}") from error
+        if not (folder / verdict.picture).is_file():
+            raise DatasetError(f"{path} line {number}: there is no picture {verdict.picture} in {folder}")
+        verdicts.append(verdict)
+    return verdicts
+
+
+def from_review(folder: Path, out: Path) -> Counter[str]:
+    """Write `out`/dataset.yaml with images, labels and cameras; returns how many were real and how many false.
+
+    Several verdicts on one picture are several boxes; a picture with any real smoke is never a clean one.
+    """
+    verdicts = read_verdicts(folder)
+    if not verdicts:
+        raise DatasetError(f"{folder / 'verdicts.jsonl'} holds no verdicts yet")
+    for name in ("images", "labels"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    cameras, labels = {}, {}
+    for verdict in verdicts:
+        cameras[verdict.picture] = verdict.camera
+        lines = labels.setdefault(verdict.picture, [])
+        if verdict.box is not None and verdict.verdict == "real":
+            x1, y1, x2, y2 = verdict.box
+            lines.append(f"0 {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}\n")
+    for picture, found in labels.items():
+        shutil.copyfile(folder / picture, out / "images" / picture)
+        (out / "labels" / f"{Path(picture).stem}.txt").write_text("".join(found), encoding="utf-8")
+    with (out / "cameras.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "camera"), *sorted(cameras.items())])
+    source: dict[str, Any] = {"name": "review", "images": "images", "labels": "labels", "group": {"table": "cameras.csv"}}
+    source |= {**SHARES, "share": 0.5, "backdrop": 0.5}
+    facts = {"name": "review", "sources": [source], "composites": {"plumes": 0.3, "lookalikes": 0.1}}
+    (out / "dataset.yaml").write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+    return Counter(verdict.verdict for verdict in verdicts)
