@@ -122,12 +122,12 @@ def _once(demo: Demo, supervisor: Supervisor, out: Path | None, say: object) -> 
 
 def _welcome(demo: Demo) -> None:
     ports, site = demo.ports, demo.sites[0]
-    people = site.people
+    county, owner = site.people["county"], site.people["owner"]
     stream = f"rtsp://{HOST}:{ports.rtsp}/{site.camera}"
     lines = [
         "",
-        f"  console  http://{HOST}:{ports.web}/console   {people['county']}  {demo.secret('login:' + people['county'])}",
-        f"  phone    http://{HOST}:{ports.web}/w         {people['owner']}  {demo.secret('login:' + people['owner'])}",
+        f"  console  http://{HOST}:{ports.web}/console   {county}  {demo.secret(f'login:{county}')}",
+        f"  phone    http://{HOST}:{ports.web}/w         {owner}  {demo.secret(f'login:{owner}')}",
         f"  texts    http://{HOST}:{ports.sms}/          what the phones show as SMS",
         f"  camera   {demo.video or stream}",
         "",

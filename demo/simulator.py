@@ -11,18 +11,15 @@ import requests
 from demo.site import HOST, CameraSite, Demo, DemoError
 
 
+class SimulatorAway(DemoError):
+    """The simulator does not answer: not up yet, or starting again."""
+
+
 class Simulator:
     """The simulator's control interface."""
 
     def __init__(self, demo: Demo) -> None:
         self._url = f"http://{HOST}:{demo.ports.cameras}/cameras"
-
-    def ready(self) -> bool:
-        """Whether it answers."""
-        try:
-            return requests.get(self._url, timeout=2).ok
-        except requests.RequestException:
-            return False
 
     def ignite(self, site: CameraSite) -> dict[str, Any]:
         """Light the scene's fire now; returns its ground truth (place, moment of ignition)."""
@@ -30,16 +27,16 @@ class Simulator:
         place = fire.model_dump(include={"lat", "lon", "bearing_deg", "range_m"}, exclude_none=True)
         return self._post(site, "ignite", place | {"note": fire.note})
 
-    def extinguish(self, site: CameraSite) -> None:
+    def extinguish(self, site: CameraSite) -> dict[str, Any]:
         """Put out what burns; the smoke thins away in some seconds."""
-        self._post(site, "extinguish", {})
+        return self._post(site, "extinguish", {})
 
     def _post(self, site: CameraSite, action: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
             answer = requests.post(f"{self._url}/{site.camera}/{action}", json=body, timeout=10)
             found: dict[str, Any] = answer.json()
         except (requests.RequestException, ValueError) as error:
-            raise DemoError(f"the camera simulator does not answer: {error}") from None
+            raise SimulatorAway(f"the camera simulator does not answer: {error}") from None
         if not answer.ok:
             raise DemoError(f"the camera simulator refused to {action}: {found.get('error')}")
         return found

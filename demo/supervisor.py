@@ -87,8 +87,9 @@ class _Kept:
         self._reader.start()
 
     def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._log.write(self.spec.name, line.rstrip())
+        with stream:
+            for line in stream:
+                self._log.write(self.spec.name, line.rstrip())
 
     def check(self, now: float) -> None:
         """Start it again when it has ended, with growing pauses while it keeps ending."""

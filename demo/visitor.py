@@ -37,7 +37,8 @@ class Visitor:
 
     def incident(self, code: str) -> dict[str, Any]:
         """One incident; ``{"state": ""}`` when it cannot be read now."""
-        return {"state": ""} | self._get(f"/api/v1/incidents/{code}").get("incident", {})
+        found: dict[str, Any] = self._get(f"/api/v1/incidents/{code}").get("incident", {})
+        return {"state": ""} | found
 
     def cameras(self) -> list[dict[str, Any]]:
         """The cameras this person may see."""
