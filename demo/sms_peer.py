@@ -61,7 +61,7 @@ class Message:
 @dataclass
 class Peer:
     """One account. ``faults``: error codes to answer the next requests with, 0 for none. ``fate``: the statuses each
-    message goes through; ``callback_copies``: how often each is reported."""
+    message goes through; ``callback_copies``: how often each is reported. While ``gate`` is closed, requests wait."""
 
     sid: str
     token: str
@@ -70,9 +70,17 @@ class Peer:
     callback_copies: int = 1
     messages: list[Message] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    gate: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def accept(self, form: Mapping[str, str]) -> Message | int:
         """Take a message, or say which of Twilio's error codes speaks against it."""
+        with self.lock:
+            self.asked += 1
+        self.gate.wait(60)
         with self.lock:
             fault = self.faults.popleft() if self.faults else 0
         if fault:

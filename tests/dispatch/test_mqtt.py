@@ -26,7 +26,11 @@ def phone(broker: RunningBroker, login: str) -> Iterator[queue.Queue[dict[str, A
     subscribed: queue.Queue[int] = queue.Queue()
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"phone-{login}")
     client.username_pw_set(user.username, user.password)
-    client.on_connect = lambda *_: client.subscribe(f"straw1530/v1/person/{login}/notice", qos=1)
+
+    def subscribe(*_: Any) -> None:
+        client.subscribe(f"straw1530/v1/person/{login}/notice", qos=1)
+
+    client.on_connect = subscribe
     client.on_subscribe = lambda *_: subscribed.put(1)
     client.on_message = lambda _client, _data, message: received.put(json.loads(message.payload))
     client.connect(user.host, user.port)
