@@ -79,7 +79,8 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
         raise DatasetError(f"{folder / 'verdicts.jsonl'} holds no verdicts yet")
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    cameras, labels = {}, {}
+    cameras: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
     for verdict in verdicts:
         cameras[verdict.picture] = verdict.camera
         lines = labels.setdefault(verdict.picture, [])
