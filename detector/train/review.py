@@ -92,8 +92,8 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
         (out / "labels" / f"{Path(picture).stem}.txt").write_text("".join(found), encoding="utf-8")
     with (out / "cameras.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "camera"), *sorted(cameras.items())])
-    source: dict[str, Any] = {"name": "review", "images": "images", "labels": "labels", "group": {"table": "cameras.csv"}}
-    source |= {**SHARES, "share": 0.5, "backdrop": 0.5}
+    source: dict[str, Any] = {"name": "review", "images": "images", "labels": "labels"}
+    source |= {"group": {"table": "cameras.csv"}, **SHARES, "share": 0.5, "backdrop": 0.5}
     facts = {"name": "review", "sources": [source], "composites": {"plumes": 0.3, "lookalikes": 0.1}}
     (out / "dataset.yaml").write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
     return Counter(verdict.verdict for verdict in verdicts)
