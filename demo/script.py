@@ -44,7 +44,7 @@ class ScriptedFire:
     site: CameraSite
     tick: Callable[[], None]
     say: Callable[[str], None]
-    discover_within_s: float = 180.0
+    patience: float = 1.0  # multiplies every time-out
     report: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class ScriptedFire:
             self.say(f"a fire was lit at {truth['lat']:.5f}, {truth['lon']:.5f}")
             code = self._wait(
                 "discover",
-                self.discover_within_s,
+                180,
                 lambda: next((i["code"] for i in county.incidents() if i["code"] not in before), None),
                 "no incident was opened: the smoke was not detected, not confirmed or not delivered",
             )
@@ -183,6 +183,7 @@ class ScriptedFire:
     # Waiting and telling
 
     def _wait(self, hop: str, within_s: float, look: Callable[[], T | None], failure: str) -> T:
+        within_s *= self.patience
         end = time.monotonic() + within_s
         while time.monotonic() < end:
             self.tick()
