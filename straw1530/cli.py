@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("detector.train.cli:main", "train, export and evaluate a model"),
     "camera-sim": ("camera_sim.cli:main", "serve simulated lookout cameras over RTSP"),
     "broker": ("demo.broker:main", "run the embedded MQTT broker (demo and small installations)"),
+    "audit": ("server.audit.cli:main", "look whether the clock does its work; 1 when something is wrong"),
     "admin": ("server.admin.cli:main", "set up the database, the region, people and cameras"),
 }
 

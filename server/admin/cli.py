@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from server.admin import cameras, people, preflight, region, schema
+from server.admin import cameras, people, policy, preflight, region, schema
 from server.admin.crs import TO_WGS84
 from server.db import Database
 from server.domain.errors import DomainError, Invalid, Missing
@@ -192,6 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add(group, "add", camera_add)
     for name, info in cameras.CameraForm.model_fields.items():
         command.add_argument(f"--{name.replace('_', '-')}", required=info.is_required())
+    policy.add_commands(
+        commands.add_parser("policy", help="A county's limits and ladder.").add_subparsers(required=True)
+    )
     command = add(commands, "password", password)
     command.add_argument("login")
     command.add_argument("--generate", action="store_true", help="make one and print it, instead of reading it")

@@ -2,13 +2,14 @@
 """The three clocks, derived from the journal and from nothing else.
 
 1 = T2 − T0 (scored by its worst case), 5 = T4 − T2 (or T6 − T2), 30 = T7 − T2. Late is "elapsed > limit",
-exactly. What is still open past its limit is late without end.
+exactly. What is still open past its limit is late without end. Nothing pauses a clock: an excuse stands beside the
+verdict and does not change it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -46,14 +47,19 @@ class Stamps:
     t6: datetime | None = None
     t7: datetime | None = None
     t8: datetime | None = None
+    # Ended without disposal, as a false alarm or an excused fire: there is nothing more to wait for from then on.
+    ended: datetime | None = None
+    excused: bool = False
+    # The stamps written after the server's clock had been set back: their distance from T2 proves nothing.
+    doubtful: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, str | None]:
-        """ISO 8601 by name, as the scripted demo and the API print them."""
-        names = self.__dataclass_fields__
-        values = {name: getattr(self, name) for name in names}
+        """T0…T8, ISO 8601 by name, as the scripted demo and the API print them."""
+        values = {name: getattr(self, name) for name in _NAMES}
         return {name: value.isoformat() if value else None for name, value in values.items()}
 
 
+_NAMES = ("t0_earliest", "t0_latest", "t1", "t2", "t3", "t3d", "t4", "t5", "t6", "t7", "t8")
 # The first entry of each event gives its stamp; a transfer restarts none of them, because the
 # promise is made to the village and not to the office.
 _STAMPED = {
@@ -66,21 +72,39 @@ _STAMPED = {
 }
 # Reported done stamps T7, but a report that verification rejected does not count: the last one does.
 _DISPOSED = frozenset({Event.REPORT_DONE, Event.REPORT_FALSE})
+_ENDED = frozenset({Event.MARK_FALSE, Event.EXCUSE})
+# All that the stamps are made of; a list may leave the other lines of the journal unread.
+STAMPING = frozenset(_STAMPED) | _DISPOSED | _ENDED | {Event.OPEN, Event.REJECT, Event.APPEAL, Event.UNDO}
+# In the data of a line: by how many seconds the server's clock stood before the line above it.
+CLOCK_BACK = "clock_back_s"
 
 
 def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
-    """Derive the stamps from a whole journal, oldest entry first."""
+    """Derive the stamps from a journal (all of it, or its STAMPING lines), oldest entry first."""
     found: dict[str, datetime] = {}
-    for entry in standing(journal):
-        if entry.event is Event.OPEN:
-            found.update(_opening(entry, policy))
-        elif entry.event in _DISPOSED:
-            found.setdefault("t7", entry.at)
-        elif entry.event is Event.REJECT:
-            found.pop("t7", None)
-        elif entry.event in _STAMPED:
-            found.setdefault(_STAMPED[entry.event], entry.at)
-    return Stamps(**found)
+    doubtful: set[str] = set()
+    excused = doubt = False
+    for entry in standing(entry for entry in journal if entry.event in STAMPING):
+        before = dict(found)
+        doubt = doubt or CLOCK_BACK in entry.data
+        excused = excused or entry.event is Event.EXCUSE or entry.data.get("upheld") is True
+        _stamp(found, entry, policy)
+        if doubt:
+            doubtful |= {name for name, at in found.items() if before.get(name) != at}
+    return Stamps(**found, excused=excused, doubtful=frozenset(doubtful))
+
+
+def _stamp(found: dict[str, datetime], entry: Entry, policy: Policy) -> None:
+    if entry.event is Event.OPEN:
+        found.update(_opening(entry, policy))
+    elif entry.event in _DISPOSED:
+        found.setdefault("t7", entry.at)
+    elif entry.event is Event.REJECT:
+        found.pop("t7", None)
+    elif entry.event in _ENDED and entry.to_state in (State.FALSE_ALARM, State.EXCUSED):
+        found.setdefault("ended", entry.at)
+    elif entry.event in _STAMPED:
+        found.setdefault(_STAMPED[entry.event], entry.at)
 
 
 def standing(journal: Iterable[Entry]) -> list[Entry]:
@@ -106,13 +130,10 @@ def _opening(entry: Entry, policy: Policy) -> dict[str, datetime]:
     error_ms = data.get("clock_error_ms")
     error = timedelta(seconds=policy.assumed_clock_error_s if error_ms is None else error_ms / 1000)
     found = {"t2": entry.at}
-    if data.get("t0_earliest"):
-        found["t0_earliest"] = datetime.fromisoformat(data["t0_earliest"]) + offset - error
-    if data.get("t0_latest"):
-        # Smoke cannot have been seen after the alert about it was committed.
-        found["t0_latest"] = min(datetime.fromisoformat(data["t0_latest"]) + offset + error, entry.at)
-    if data.get("t1"):
-        found["t1"] = datetime.fromisoformat(data["t1"]) + offset
+    for name, bound in ("t0_earliest", -error), ("t0_latest", error), ("t1", timedelta()):
+        if data.get(name):
+            # Nothing about a fire can have been seen after the alert about it was committed.
+            found[name] = min(datetime.fromisoformat(data[name]) + offset + bound, entry.at)
     return found
 
 
@@ -130,7 +151,7 @@ class Verdict(StrEnum):
 class Interval:
     """An interval in seconds against its limit. ``elapsed_s`` is the worst case; None while the interval is open,
     which past the limit means late without end. ``best_s`` differs only where a clock is uncertain.
-    ``due`` is the moment at which the limit passes."""
+    ``due`` is the moment at which the limit passes. ``excused``: a supervisor's note beside the verdict."""
 
     name: str
     limit_s: int
@@ -139,6 +160,7 @@ class Interval:
     verdict: Verdict
     due: datetime | None
     reason: str
+    excused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the scripted demo and the API print it."""
@@ -150,17 +172,20 @@ class Interval:
             "verdict": self.verdict.value,
             "due": self.due.isoformat() if self.due else None,
             "reason": self.reason,
+            "excused": self.excused,
         }
 
 
 def intervals(times: Stamps, policy: Policy, now: datetime) -> tuple[Interval, Interval, Interval]:
     """The three clocks (discover, respond, dispose) as they stand at ``now``."""
-    respond_stop = times.t4 if policy.respond_stop == "accept" else times.t6
-    return (
+    stop = "t4" if policy.respond_stop == "accept" else "t6"
+    found = (
         _discover(times, policy),
-        _since_t2("respond", policy.respond_limit_s, times.t2, respond_stop, now),
-        _since_t2("dispose", policy.dispose_limit_s, times.t2, times.t7, now),
+        _since_t2("respond", policy.respond_limit_s, times, stop, now),
+        _since_t2("dispose", policy.dispose_limit_s, times, "t7", now),
     )
+    first, second, third = (replace(one, excused=times.excused) for one in found)
+    return first, second, third
 
 
 def _discover(times: Stamps, policy: Policy) -> Interval:
@@ -181,16 +206,26 @@ def _discover(times: Stamps, policy: Policy) -> Interval:
     return Interval("discover", limit, worst, best, verdict, due, reason)
 
 
-def _since_t2(name: str, limit: int, t2: datetime | None, stop: datetime | None, now: datetime) -> Interval:
-    if t2 is None:
+def _since_t2(name: str, limit: int, times: Stamps, stop_name: str, now: datetime) -> Interval:
+    if times.t2 is None:
         return Interval(name, limit, None, None, Verdict.NONE, None, "not opened")
-    due = t2 + timedelta(seconds=limit)
+    due = times.t2 + timedelta(seconds=limit)
+    stop: datetime | None = getattr(times, stop_name)
     if stop is not None:
-        elapsed = (stop - t2).total_seconds()
-        late = stop > due
+        elapsed = (stop - times.t2).total_seconds()
         reason = f"{elapsed:.1f} s after the alert"
-        verdict = Verdict.BROKEN if late else Verdict.KEPT
+        verdict = Verdict.BROKEN if stop > due else Verdict.KEPT
+        if stop_name in times.doubtful and verdict is Verdict.KEPT:
+            verdict, reason = Verdict.DISPUTED, "the server's clock was set back in between"
         return Interval(name, limit, elapsed, elapsed, verdict, due, reason)
+    if times.ended is not None and times.ended <= due:
+        return Interval(name, limit, None, None, Verdict.NONE, due, "ended before the limit: nothing was left to do")
     if now > due:
-        return Interval(name, limit, None, None, Verdict.BROKEN, due, "still open past its limit")
+        return Interval(
+            name, limit, None, None, Verdict.BROKEN, due, _OPEN_PAST if times.ended is None else _ENDED_PAST
+        )
     return Interval(name, limit, None, None, Verdict.RUNNING, due, "running")
+
+
+_OPEN_PAST = "still open past its limit"
+_ENDED_PAST = "the limit passed before it was ended"

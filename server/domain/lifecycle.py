@@ -118,6 +118,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CLOSED, Event.REOPEN): State.CLOSED,
     (State.FALSE_ALARM, Event.REOPEN): State.FALSE_ALARM,
     (State.EXCUSED, Event.REOPEN): State.EXCUSED,
+    # An excuse after the fact is a note beside the verdict: it moves nothing and pauses no clock.
+    (State.VERIFIED, Event.EXCUSE): State.VERIFIED,
+    (State.CLOSED, Event.EXCUSE): State.CLOSED,
     **{
         (state, Event.TRANSFER): State.DISPATCHED
         for state in (State.DISPATCHED, State.ACCEPTED, State.ON_SITE, State.IN_HAND)

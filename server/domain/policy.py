@@ -7,7 +7,7 @@ An incident keeps the policy it began under, whatever the county decides afterwa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,12 +27,28 @@ STOPS: Mapping[str, frozenset[Event]] = {
     "accept": frozenset({Event.ACCEPT}),
     "arrive": frozenset({Event.ARRIVE, Event.REPORT_FALSE}),
     "report": frozenset({Event.REPORT_DONE, Event.REPORT_FALSE}),
+    "verify": frozenset({Event.VERIFY, Event.REJECT}),
+    "close": frozenset({Event.CLOSE, Event.REJECT}),
 }
+# These wait for the supervisor, so they count from the report (T7); the others from the alert (T2) or the hand-over.
+AFTER_REPORT = frozenset({"verify", "close"})
+_LONGEST_S = 366 * 86_400
+_KEY_LENGTH = 28  # with "@" and the number of a line it must fit into 40
+
+
+class BadPolicy(Invalid):
+    """A policy that contradicts itself. ``path`` leads to the fault: names of fields and numbers of ladder steps."""
+
+    def __init__(self, path: tuple[str | int, ...], sentence: str) -> None:
+        where = " ".join(f"step {part + 1}" if isinstance(part, int) else part for part in path)
+        super().__init__(f"policy: {where}: {sentence}" if where else f"policy: {sentence}")
+        self.path = path
+        self.sentence = sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung of the ladder: at T2 + ``after_s``, unless ``until`` has come, ``rungs`` are told."""
+    """One rung of the ladder: ``after_s`` after its start, unless ``until`` has come, ``rungs`` are told."""
 
     key: str
     after_s: int
@@ -40,9 +56,9 @@ class Step:
     event: str  # remind, escalate or breach
     rungs: tuple[str, ...]
 
-    def due(self, t2: datetime) -> datetime:
+    def due(self, start: datetime) -> datetime:
         """The moment at which this step is due. It fires only when that moment has *passed*."""
-        return t2 + timedelta(seconds=self.after_s)
+        return start + timedelta(seconds=self.after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,8 @@ class Policy:
     undo_s: int = 60
     # What is believed of an edge clock that nobody has measured.
     assumed_clock_error_s: float = 2.0
+    # Smoke at the place of an incident that ended so short a time ago is a fire that came back: linked to the first.
+    relapse_s: int = 43_200
     ladder: tuple[Step, ...] = (
         Step("respond.remind", 120, "accept", "remind", ("owner", "deputy")),
         Step("respond.limit", 300, "accept", "breach", ("township",)),
@@ -63,46 +81,125 @@ class Policy:
         Step("dispose.warn", 1200, "report", "remind", ("owner", "township")),
         Step("dispose.limit", 1800, "report", "breach", ("township", "county")),
         Step("dispose.city", 3600, "report", "escalate", ("city",)),
+        Step("verify.remind", 1800, "verify", "remind", ("county",)),
+        Step("verify.city", 14_400, "verify", "escalate", ("city",)),
+        Step("close.remind", 86_400, "close", "remind", ("county",)),
     )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored with its version."""
         return asdict(self)
 
+    def step(self, key: str) -> Step:
+        """The ladder's step by the key of its deadline (with or without what follows an "@").
+
+        A step that the policy does not know (nobody can write one, but silence would be worse) tells the county.
+        """
+        name = key.partition("@")[0]
+        return next(
+            (step for step in self.ladder if step.key == name), Step(name, 1, "report", "escalate", ("county",))
+        )
+
 
 def parse_policy(data: Mapping[str, Any]) -> Policy:
-    """Read a policy from plain data. Raises Invalid naming the first thing that contradicts itself."""
-    try:
-        steps = tuple(Step(**{**step, "rungs": tuple(step["rungs"])}) for step in data.get("ladder", ()))
-        known = {key: value for key, value in data.items() if key != "ladder"}
-        policy = Policy(**known, ladder=steps) if "ladder" in data else Policy(**known)
-    except (TypeError, KeyError) as error:
-        raise Invalid(f"policy: {error}") from None
+    """Read a policy from plain data. Raises BadPolicy naming the first thing that contradicts itself."""
+    known = {field.name for field in fields(Policy)}
+    for name in data:
+        if name not in known:
+            raise BadPolicy((str(name),), f"there is no such field; known are {', '.join(sorted(known))}")
+    values = {key: value for key, value in data.items() if key != "ladder"}
+    if "ladder" in data:
+        values["ladder"] = _steps(data["ladder"])
+    policy = Policy(**values)
     _check(policy)
     return policy
 
 
+def _steps(ladder: Any) -> tuple[Step, ...]:
+    if not isinstance(ladder, Sequence) or isinstance(ladder, str) or not ladder:
+        raise BadPolicy(("ladder",), "is a list of at least one step")
+    wanted = [field.name for field in fields(Step)]
+    steps = []
+    for number, step in enumerate(ladder):
+        if not isinstance(step, Mapping) or sorted(step) != sorted(wanted):
+            raise BadPolicy(("ladder", number), f"has exactly {', '.join(wanted)}")
+        if not isinstance(step["rungs"], Sequence) or isinstance(step["rungs"], str):
+            raise BadPolicy(("ladder", number, "rungs"), "is a list")
+        steps.append(Step(**{**step, "rungs": tuple(step["rungs"])}))
+    return tuple(steps)
+
+
+def _whole(path: tuple[str | int, ...], value: Any, lowest: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= _LONGEST_S:
+        raise BadPolicy(path, f"is a whole number of seconds from {lowest} to {_LONGEST_S}, not {value!r}")
+
+
 def _check(policy: Policy) -> None:
+    for name in ("discover_limit_s", "respond_limit_s", "dispose_limit_s"):
+        _whole((name,), getattr(policy, name), 1)
+    for name in ("undo_s", "relapse_s"):
+        _whole((name,), getattr(policy, name), 0)
+    error = policy.assumed_clock_error_s
+    if not isinstance(error, int | float) or isinstance(error, bool) or not 0 <= error <= 3600:
+        raise BadPolicy(("assumed_clock_error_s",), f"is a number of seconds from 0 to 3600, not {error!r}")
     if policy.respond_stop not in ("accept", "arrive"):
-        raise Invalid(f"policy: respond_stop is 'accept' or 'arrive', not {policy.respond_stop!r}")
-    limits = (policy.discover_limit_s, policy.respond_limit_s, policy.dispose_limit_s)
-    if min(limits) <= 0 or policy.dispose_limit_s < policy.respond_limit_s:
-        raise Invalid(f"policy: limits {limits} must be positive and dispose not shorter than respond")
-    _check_ladder(policy.ladder)
+        raise BadPolicy(("respond_stop",), f"is 'accept' or 'arrive', not {policy.respond_stop!r}")
+    if policy.dispose_limit_s < policy.respond_limit_s:
+        raise BadPolicy(("dispose_limit_s",), f"is shorter than respond_limit_s ({policy.respond_limit_s})")
+    if policy.undo_s >= policy.respond_limit_s:
+        raise BadPolicy(
+            ("undo_s",), "is not shorter than respond_limit_s: an acceptance could be undone when it is late"
+        )
+    _check_ladder(policy)
 
 
-def _check_ladder(ladder: Sequence[Step]) -> None:
+def _check_ladder(policy: Policy) -> None:
     seen: set[str] = set()
-    for number, step in enumerate(ladder, start=1):
-        where = f"policy: ladder step {number} ({step.key})"
-        if step.key in seen:
-            raise Invalid(f"{where}: the key is used twice")
-        seen.add(step.key)
-        if step.after_s <= 0:
-            raise Invalid(f"{where}: after_s must be positive, not {step.after_s}")
-        if step.until not in STOPS:
-            raise Invalid(f"{where}: until is one of {sorted(STOPS)}, not {step.until!r}")
-        if step.event not in ("remind", "escalate", "breach"):
-            raise Invalid(f"{where}: event is remind, escalate or breach, not {step.event!r}")
-        if not step.rungs or not set(step.rungs) <= set(RUNGS):
-            raise Invalid(f"{where}: rungs are among {sorted(RUNGS)}, not {list(step.rungs)}")
+    for number, step in enumerate(policy.ladder):
+        where: tuple[str | int, ...] = ("ladder", number)
+        key = step.key
+        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or "@" in key:
+            raise BadPolicy((*where, "key"), f"is a word of at most {_KEY_LENGTH} characters without '@', not {key!r}")
+        if key in seen:
+            raise BadPolicy((*where, "key"), f"{key!r} is used twice")
+        seen.add(key)
+        _check_step(where, step)
+        _check_breach(where, step, policy)
+    for until in sorted(AFTER_REPORT):
+        if not any(step.until == until for step in policy.ladder):
+            raise BadPolicy(("ladder",), f"has no step with until {until!r}: a report could lie there for ever")
+    for until, limit in (policy.respond_stop, policy.respond_limit_s), ("report", policy.dispose_limit_s):
+        if not any(step.event == "breach" and step.until == until for step in policy.ladder):
+            raise BadPolicy(
+                ("ladder",), f"has no breach with until {until!r} at {limit} s: that limit would pass in silence"
+            )
+
+
+def _check_step(where: tuple[str | int, ...], step: Step) -> None:
+    _whole((*where, "after_s"), step.after_s, 1)
+    if step.until not in STOPS:
+        raise BadPolicy((*where, "until"), f"is one of {', '.join(sorted(STOPS))}, not {step.until!r}")
+    if step.event not in ("remind", "escalate", "breach"):
+        raise BadPolicy((*where, "event"), f"is remind, escalate or breach, not {step.event!r}")
+    if (
+        not step.rungs
+        or len(set(map(str, step.rungs))) < len(step.rungs)
+        or not set(map(str, step.rungs)) <= set(RUNGS)
+    ):
+        raise BadPolicy((*where, "rungs"), f"are among {', '.join(RUNGS)}, each once, not {list(step.rungs)}")
+
+
+def _check_breach(where: tuple[str | int, ...], step: Step, policy: Policy) -> None:
+    """A breach says that a limit passed, so it stands at that limit and waits for what stops that clock."""
+    if step.event != "breach":
+        return
+    if step.until == "report":
+        limit, name = policy.dispose_limit_s, "dispose_limit_s"
+    elif step.until == policy.respond_stop:
+        limit, name = policy.respond_limit_s, "respond_limit_s"
+    else:
+        raise BadPolicy(
+            (*where, "until"), f"{step.until!r} stops no clock here (respond_stop is {policy.respond_stop!r})"
+        )
+    if step.after_s != limit:
+        raise BadPolicy((*where, "after_s"), f"a breach at {step.after_s} s contradicts {name} = {limit}")

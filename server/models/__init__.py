@@ -2,6 +2,7 @@
 """The tables."""
 
 from server.models.base import Base, UtcDateTime
+from server.models.evidence import Checkpoint, LogLeaf, LogNode, PrivateValue
 from server.models.incident import (
     Deadline,
     Incident,
@@ -17,16 +18,20 @@ __all__ = [
     "Base",
     "Callout",
     "Camera",
+    "Checkpoint",
     "Deadline",
     "Division",
     "Duty",
     "EdgeBox",
     "Incident",
     "JournalEntry",
+    "LogLeaf",
+    "LogNode",
     "Notice",
     "Person",
     "Picture",
     "PolicyVersion",
+    "PrivateValue",
     "Sighting",
     "UtcDateTime",
 ]

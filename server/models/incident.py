@@ -12,9 +12,12 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from server.domain.clocks import Entry
 from server.domain.lifecycle import OPEN_STATES, Event, State
 from server.models.base import Base, one_of
+from server.models.evidence import PrivateValue
 from server.models.region import Camera, Division, Person
 
 _STATES = one_of("state", sorted(State))
+# Where a line's data keeps the hashes of its personal details.
+SEALED = "sealed"
 _OPEN = one_of("state", sorted(OPEN_STATES))
 
 
@@ -42,6 +45,7 @@ class Incident(Base):
         CheckConstraint("last_seq >= 0", name="last_seq"),
         Index("ix_incidents_open", "camera_id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
         Index("ix_incidents_county_opened", "county_code", "opened_at"),
+        Index("ix_incidents_ended", "ended_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -63,6 +67,7 @@ class Incident(Base):
     reopens_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"))
     last_seq: Mapped[int]
     last_hash: Mapped[str] = mapped_column(String(64))
+    last_at: Mapped[datetime | None]  # the time of the journal's last line: none may stand before it
 
     camera: Mapped[Camera | None] = relationship()
     county: Mapped[Division] = relationship(foreign_keys=[county_code])
@@ -78,7 +83,8 @@ class JournalEntry(Base):
     """One line of an incident's append-only journal; triggers refuse UPDATE and DELETE.
 
     ``actor`` names a person as ``person:<id>`` (never by name, so that names can be erased by law without touching the
-    record) or a process as ``system:<part>``. ``hash`` covers the line and the hash before it.
+    record) or a process as ``system:<part>``. ``data`` holds of personal details only salted hashes, under SEALED; the
+    details themselves lie in ``private``. ``hash`` covers the line and the hash before it.
     """
 
     __tablename__ = "journal"
@@ -102,6 +108,17 @@ class JournalEntry(Base):
     hash: Mapped[str] = mapped_column(String(64))
 
     incident: Mapped[Incident] = relationship(back_populates="journal")
+    private: Mapped[list[PrivateValue]] = relationship(lazy="selectin", order_by=PrivateValue.name)
+
+    def readable(self) -> dict[str, Any]:
+        """``data`` with the personal details that have not been erased in their places; ``erased`` names the others."""
+        sealed = self.data.get(SEALED)
+        if not sealed:
+            return self.data
+        kept = {one.name: one.value for one in self.private if one.erased_at is None}
+        data = {name: value for name, value in self.data.items() if name != SEALED} | kept
+        gone = sorted(set(sealed) - set(kept))
+        return data | {"erased": gone} if gone else data
 
     def to_entry(self) -> Entry:
         """The domain's view of this line."""
@@ -112,7 +129,7 @@ class JournalEntry(Base):
             from_state=State(self.from_state) if self.from_state else None,
             to_state=State(self.to_state),
             actor=self.actor,
-            data=self.data,
+            data=self.readable(),
         )
 
 

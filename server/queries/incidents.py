@@ -12,29 +12,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from server.domain.clocks import Entry, Interval, Stamps, Verdict, intervals, stamps
-from server.domain.lifecycle import OPEN_STATES, Event, State
+from server.domain.clocks import STAMPING, Entry, Interval, Stamps, Verdict, intervals, stamps
+from server.domain.lifecycle import OPEN_STATES, State
 from server.domain.policy import Policy, parse_policy
 from server.models import Camera, Division, Incident, JournalEntry, Picture, PolicyVersion, Sighting
 from server.queries.viewer import Viewer, visible
 
 _OPEN = sorted(state.value for state in OPEN_STATES)
-# The events that stamp a clock; the list reads no other lines of the journal.
-_STAMPING = [
-    Event.OPEN,
-    Event.SENT,
-    Event.DELIVERED,
-    Event.ACCEPT,
-    Event.SET_OFF,
-    Event.ARRIVE,
-    Event.REPORT_DONE,
-    Event.REPORT_FALSE,
-    Event.REJECT,
-    Event.CLOSE,
-    Event.UNDO,
-]
+_STAMPING = sorted(event.value for event in STAMPING)
 RECENT = timedelta(hours=24)
 LIST_LIMIT = 200
+# How the register of divisions ends names, and what remains of it in speech: 荞麦坞村委会 is 荞麦坞村.
+_COMMITTEES = (("村民委员会", "村"), ("村委会", "村"), ("居民委员会", ""), ("居委会", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +201,18 @@ def _summary(row: Row[Any], policy: Policy, journal: Iterable[Entry], picture: S
     )
 
 
+def village_name(name: str) -> str:
+    """What people call a village or community: the register's name without its committee."""
+    for ending, tail in _COMMITTEES:
+        if name.endswith(ending) and len(name) > len(ending):
+            stem = name.removesuffix(ending)
+            return stem if stem.endswith(tail) else stem + tail
+    return name
+
+
 def _place(row: Row[Any]) -> PlaceName:
     if row.grid_level == "village":
-        return PlaceName(row.top_name or row.county, row.up_name, row.grid_name)
+        return PlaceName(row.top_name or row.county, row.up_name, village_name(row.grid_name))
     if row.grid_level == "township":
         return PlaceName(row.up_name or row.county, row.grid_name)
     return PlaceName(row.county)
@@ -224,7 +222,7 @@ def _journals(session: Session, ids: Sequence[int]) -> defaultdict[int, list[Ent
     found: defaultdict[int, list[Entry]] = defaultdict(list)
     lines = session.scalars(
         select(JournalEntry)
-        .where(JournalEntry.incident_id.in_(ids), JournalEntry.event.in_([event.value for event in _STAMPING]))
+        .where(JournalEntry.incident_id.in_(ids), JournalEntry.event.in_(_STAMPING))
         .order_by(JournalEntry.incident_id, JournalEntry.seq)
     )
     for line in lines:
@@ -246,7 +244,7 @@ def _first_pictures(session: Session, ids: Sequence[int]) -> dict[int, Seen]:
 def place_names(session: Session, codes: Iterable[str]) -> dict[str, str]:
     """The names of divisions by code."""
     rows = session.execute(select(Division.code, Division.name).where(Division.code.in_(set(codes))))
-    return {code: name for code, name in rows}
+    return {code: village_name(name) for code, name in rows}
 
 
 def seen(sha256: str, message: dict[str, Any]) -> Seen:

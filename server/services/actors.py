@@ -35,6 +35,7 @@ SUPERVISOR_EVENTS = frozenset(
         Event.MARK_FALSE,
         Event.EXCUSE,
         Event.REOPEN,
+        Event.APPEAL,  # deciding one
         Event.UNDO,
     }
 )

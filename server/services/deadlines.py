@@ -7,61 +7,81 @@ cancelling. ``sweep`` fires what is due; its journal lines and call-outs share i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
 from server.domain.clocks import Entry, standing
 from server.domain.lifecycle import FINAL_STATES, Event, State
-from server.domain.policy import STOPS, Policy, Step, parse_policy
-from server.models import Callout, Deadline, Incident
+from server.domain.policy import AFTER_REPORT, STOPS, Policy, Step, parse_policy
+from server.models import Callout, Deadline, Incident, JournalEntry, PolicyVersion
 from server.services import journal
+
+# Fired so long after its time, a step was caught up after an outage, and its line says so.
+CAUGHT_UP = timedelta(seconds=5)
+# Where the wait for a step begins anew: it belongs to this line of the journal (0: to the alert) and counts from it.
+_Start = tuple[int, datetime]
 
 
 def reconcile(session: Session, incident: Incident, now: datetime) -> None:
     """Arm and cancel so that the standing deadlines are those the journal calls for. Idempotent."""
     policy = parse_policy(incident.policy.body)
-    wanted = _wanted(incident, policy, journal.read(session, incident.id))
-    standing_rows = {
-        row.step: row
-        for row in session.scalars(
-            select(Deadline).where(Deadline.incident_id == incident.id, Deadline.cancelled_at.is_(None))
-        )
-    }
-    for key, row in standing_rows.items():
-        if key not in wanted and row.fired_at is None:
+    wanted = wanted_steps(State(incident.state), incident.opened_at, policy, journal.read(session, incident.id))
+    rows = session.scalars(
+        select(Deadline).where(Deadline.incident_id == incident.id, Deadline.cancelled_at.is_(None))
+    ).all()
+    for row in rows:
+        if row.step not in wanted and row.fired_at is None:
             row.cancelled_at = now
+    known = {row.step for row in rows}
     for key, (step, due) in wanted.items():
-        if key not in standing_rows:
+        if key not in known:
             session.add(Deadline(incident_id=incident.id, step=key, until=step.until, due_at=due))
     session.flush()
     wake.request(session)
 
 
-def _wanted(incident: Incident, policy: Policy, entries: list[Entry]) -> dict[str, tuple[Step, datetime]]:
-    """The steps still to be waited for, by key, with their due times.
+def wanted_steps(
+    state: State, opened_at: datetime, policy: Policy, entries: Sequence[Entry]
+) -> dict[str, tuple[Step, datetime]]:
+    """The steps waited for and not stopped, fired or not, by the key of their deadline, with their due times.
 
-    A transfer gives the new owner the response steps anew from its own time; disposal runs on from T2.
+    Until "accept" and "arrive": a hand-over begins anew, for the new owner. Until "report": from the alert, whatever is
+    handed over; a rejected report does not stop them. Until "verify" and "close": from the report that stands.
     """
-    if State(incident.state) in FINAL_STATES or incident.state == State.VERIFIED:
+    if state in FINAL_STATES:
         return {}
     valid = standing(entries)
-    transfer = next((entry for entry in reversed(valid) if entry.event is Event.TRANSFER), None)
-    rejected = max((entry.seq for entry in valid if entry.event is Event.REJECT), default=0)
     wanted = {}
     for step in policy.ladder:
-        moved = transfer is not None and step.until != "report"
-        # A rejected report does not stop the disposal steps: only a later one does.
-        since = transfer.seq if moved and transfer else rejected if step.until == "report" else 0
+        start = _start(step, opened_at, valid)
+        if start is None:
+            continue
+        seq, at = start
+        since = _rejected(valid) if step.until == "report" else seq
         if any(entry.event in STOPS[step.until] and entry.seq > since for entry in valid):
             continue
-        start = transfer.at if moved and transfer else incident.opened_at
-        key = f"{step.key}@{transfer.seq}" if moved and transfer else step.key
-        wanted[key] = (step, step.due(start))
+        wanted[f"{step.key}@{seq}" if seq else step.key] = (step, step.due(at))
     return wanted
+
+
+def _start(step: Step, opened_at: datetime, valid: Sequence[Entry]) -> _Start | None:
+    if step.until == "report":
+        return 0, opened_at
+    if step.until in AFTER_REPORT:
+        reports = [entry for entry in valid if entry.event in STOPS["report"] and entry.seq > _rejected(valid)]
+        return (reports[0].seq, reports[0].at) if reports else None
+    transfer = next((entry for entry in reversed(valid) if entry.event is Event.TRANSFER), None)
+    return (transfer.seq, transfer.at) if transfer else (0, opened_at)
+
+
+def _rejected(valid: Sequence[Entry]) -> int:
+    return max((entry.seq for entry in valid if entry.event is Event.REJECT), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,8 @@ def sweep(session: Session, now: datetime, limit: int = 500) -> list[Fired]:
     """Fire what is due before ``now``, oldest first, at most ``limit``; the caller commits.
 
     One statement claims the rows together with their incidents, skipping those that another replica or an answer holds:
-    each fires once on any number of replicas and never beside an answer being committed.
+    each fires once on any number of replicas and never beside an answer being committed. Its effects are three more
+    statements, however many rows.
     """
     claim = (
         select(Deadline.id)
@@ -89,36 +110,89 @@ def sweep(session: Session, now: datetime, limit: int = 500) -> list[Fired]:
         .with_for_update(of=[Deadline, Incident], skip_locked=True)
         .cte("due")  # evaluated once: an IN with LIMIT and row locks could be run again by the planner
     )
-    rows = session.scalars(
-        update(Deadline).where(Deadline.id.in_(select(claim.c.id))).values(fired_at=now).returning(Deadline),
+    claimed = session.execute(
+        update(Deadline)
+        .where(Deadline.id.in_(select(claim.c.id)))
+        .values(fired_at=now)
+        .returning(Deadline.id, Deadline.incident_id, Deadline.step, Deadline.due_at),
         execution_options={"synchronize_session": False},
     ).all()
-    rows = sorted(rows, key=lambda row: (row.due_at, row.id))
-    incidents = {
-        incident.id: incident
-        for incident in session.scalars(select(Incident).where(Incident.id.in_({row.incident_id for row in rows})))
-    }
-    for row in rows:
-        _fire(session, incidents[row.incident_id], row, now)
-    if rows:
-        wake.request(session)
+    if not claimed:
+        return []
+    rows = sorted(claimed, key=lambda row: (row.due_at, row.id))
+    _effects(session, rows, now)
+    wake.request(session)
     return [Fired(row.incident_id, row.step, row.due_at, now) for row in rows]
 
 
-def _fire(session: Session, incident: Incident, row: Deadline, now: datetime) -> None:
-    policy = parse_policy(incident.policy.body)
-    step = next(step for step in policy.ladder if step.key == row.step.partition("@")[0])
-    journal.append(
-        session,
-        incident,
-        Event(step.event),
-        State(incident.state),
-        actor="system:clock",
-        now=now,
-        data={"step": row.step, "due_at": row.due_at.isoformat(), "rungs": list(step.rungs)},
+@dataclass(slots=True)
+class _Head:
+    """The end of an incident's journal while lines are added to it."""
+
+    state: str
+    seq: int
+    hash: str
+    at: datetime | None
+    policy: Policy
+
+
+def _effects(session: Session, rows: Sequence[Row[int, int, str, datetime]], now: datetime) -> None:
+    """The journal lines and call-outs of fired deadlines, and the incidents' new heads."""
+    heads = _heads(session, {row.incident_id for row in rows})
+    entries, callouts = [], []
+    for row in rows:
+        head = heads[row.incident_id]
+        step = head.policy.step(row.step)
+        entries.append(_entry(head, row, step, now))
+        callouts += [
+            {"incident_id": row.incident_id, "rung": rung, "cause": row.step, "kind": step.event, "created_at": now}
+            for rung in step.rungs
+        ]
+    session.execute(insert(JournalEntry), entries)
+    session.execute(insert(Callout), callouts)
+    session.connection().execute(
+        update(Incident.__table__)  # type: ignore[arg-type]
+        .where(Incident.id == bindparam("key"))
+        .values(last_seq=bindparam("seq"), last_hash=bindparam("hash"), last_at=bindparam("at")),
+        [{"key": key, "seq": head.seq, "hash": head.hash, "at": head.at} for key, head in heads.items()],
     )
-    for rung in step.rungs:
-        session.add(Callout(incident_id=incident.id, rung=rung, cause=row.step, kind=step.event, created_at=now))
+    session.expire_all()  # the statements above went past what the session has loaded
+
+
+def _heads(session: Session, ids: set[int]) -> dict[int, _Head]:
+    # On PostgreSQL the rows are locked by the claim and this reads their newest committed version.
+    found = session.execute(
+        select(Incident.id, Incident.state, Incident.last_seq, Incident.last_hash, Incident.last_at, PolicyVersion.id)
+        .join(PolicyVersion, PolicyVersion.id == Incident.policy_id)
+        .where(Incident.id.in_(ids))
+    ).all()
+    bodies = {number: policy_of(session, number) for number in {row[5] for row in found}}
+    return {key: _Head(state, seq, hash_, at, bodies[policy]) for key, state, seq, hash_, at, policy in found}
+
+
+def policy_of(session: Session, policy_id: int) -> Policy:
+    """A policy by the number of its version."""
+    return parse_policy(session.get_one(PolicyVersion, policy_id).body)
+
+
+def _entry(head: _Head, row: Row[int, int, str, datetime], step: Step, now: datetime) -> dict[str, Any]:
+    data: dict[str, Any] = {"step": row.step, "due_at": row.due_at.isoformat(), "rungs": list(step.rungs)}
+    if now - row.due_at > CAUGHT_UP:
+        data["caught_up"] = True
+    line = JournalEntry(
+        incident_id=row.incident_id,
+        seq=head.seq + 1,
+        at=journal.not_before(head.at, now, data),
+        event=step.event,
+        actor="system:clock",
+        from_state=head.state,
+        to_state=head.state,
+        data=data,
+        prev_hash=head.hash,
+    )
+    content = journal.line_of(line)
+    head.seq, head.hash, head.at = line.seq, journal.chained(head.hash, content), line.at
+    return content | {"at": line.at, "prev_hash": line.prev_hash, "hash": head.hash}
 
 
 def next_due(session: Session) -> datetime | None:

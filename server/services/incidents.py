@@ -11,12 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server import wake
-from server.domain.clocks import last_move
+from server.domain.clocks import CLOCK_BACK, last_move
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, TooLate
 from server.domain.lifecycle import ANNOTATIONS, UNDOABLE, Event, State, after
 from server.domain.policy import parse_policy
 from server.models import Callout, Division, Incident, JournalEntry, Picture
-from server.services import actors, deadlines, journal
+from server.models.incident import SEALED
+from server.services import actors, deadlines, journal, opening
 from server.services.actors import Actor
 
 FALSE_REASONS = (
@@ -30,7 +31,10 @@ FALSE_REASONS = (
     "steam",
     "other",
 )
-_NEEDS_REASON = {Event.MARK_FALSE, Event.REPORT_FALSE}
+EXCUSE_REASONS = ("permitted", "ritual", "chimney", "other")
+_REASONS = {Event.MARK_FALSE: FALSE_REASONS, Event.REPORT_FALSE: FALSE_REASONS, Event.EXCUSE: EXCUSE_REASONS}
+# What the record writes into a line by itself and nobody may claim.
+_RESERVED = frozenset({SEALED, CLOCK_BACK, "undoes", "reopens", "opened", "erased"})
 
 
 def lock(session: Session, code: str) -> Incident:
@@ -59,19 +63,26 @@ def apply(
     """Apply one event to the incident with this short code.
 
     ``answer_id`` is minted once where the answer was given: the same id again returns the first entry and changes
-    nothing. ``data`` goes to the journal as it is (plain JSON). Raises a DomainError when a rule refuses; nothing is
-    written then.
+    nothing. ``data`` goes to the journal (plain JSON; personal details are sealed, see ``journal.append``). REOPEN
+    opens a new incident; its code is the entry's ``data["opened"]``. Raises a DomainError when a rule refuses; nothing
+    is written then.
     """
     incident = lock(session, code)
     if answer_id is not None and (earlier := _answered(session, incident, answer_id)):
         return earlier
     actors.check(session, actor, incident, event)
     content = dict(data or {})
+    if claimed := sorted(_RESERVED & content.keys()):
+        raise Invalid(f"{', '.join(claimed)}: the record writes this by itself")
     if event is Event.UNDO:
         target, content["undoes"] = _undo(session, incident, actor, now)
     else:
         target = _target(incident, event)
         _check_content(session, incident, event, content)
+        if event is Event.APPEAL:
+            _check_appeal(session, incident, actor, content)
+    if event is Event.REOPEN:
+        content["opened"] = opening.open_again(session, incident, actor.label, now).code
     entry = journal.append(
         session,
         incident,
@@ -100,18 +111,21 @@ def _answered(session: Session, incident: Incident, answer_id: str) -> JournalEn
     return earlier
 
 
+_ANSWERED = frozenset({State.ACCEPTED, State.ON_SITE, State.IN_HAND, State.REPORTED, State.VERIFIED, State.CLOSED})
+
+
 def _target(incident: Incident, event: Event) -> State:
     try:
         return after(State(incident.state), event)
     except NotAllowedNow:
-        if event is Event.ACCEPT and incident.state in (State.ACCEPTED, State.ON_SITE, State.IN_HAND):
+        if event is Event.ACCEPT and incident.state in _ANSWERED:
             raise AlreadyAnswered(f"incident {incident.code} was already accepted") from None
         raise
 
 
 def _check_content(session: Session, incident: Incident, event: Event, data: dict[str, Any]) -> None:
-    if event in _NEEDS_REASON and data.get("reason") not in FALSE_REASONS:
-        raise Invalid(f"{event.value} takes a reason, one of {', '.join(FALSE_REASONS)}")
+    if event in _REASONS and data.get("reason") not in _REASONS[event]:
+        raise Invalid(f"{event.value} takes a reason, one of {', '.join(_REASONS[event])}")
     if event is Event.TRANSFER and session.get(Division, str(data.get("to"))) is None:
         raise Invalid(f"there is no division {data.get('to')!r} to hand over to")
     if event is Event.REPORT_DONE:
@@ -121,6 +135,18 @@ def _check_content(session: Session, incident: Incident, event: Event, data: dic
         )
         if not digests or not digests <= set(stored):
             raise Invalid("a photograph of the extinguished fire is needed")
+
+
+def _check_appeal(session: Session, incident: Incident, actor: Actor, data: Mapping[str, Any]) -> None:
+    """A worker's appeal says why (``note``); a supervisor's decides one: ``answers`` its line and ``upheld`` or not. An
+    upheld appeal excuses; it changes no time and no verdict."""
+    if actor.person is not None and actor.person.role == "worker":
+        if "upheld" in data or not data.get("note"):
+            raise Invalid("an appeal takes a note that says why")
+        return
+    appeals = {line.seq: line.actor for line in journal.read(session, incident.id) if line.event is Event.APPEAL}
+    if data.get("answers") not in appeals or not isinstance(data.get("upheld"), bool):
+        raise Invalid("a decision names the line of the appeal (answers) and whether it is upheld")
 
 
 def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> tuple[State, int]:

@@ -3,25 +3,27 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from server import wake
 from server.domain.errors import Missing
 from server.domain.lifecycle import BURNING_STATES, Event, State
-from server.domain.place import Place, View, locate, same_fire
-from server.models import Callout, Camera, Division, Incident, Sighting
-from server.services import deadlines, journal, policies
+from server.domain.place import Place, View, distance_m, locate, same_fire
+from server.domain.policy import parse_policy
+from server.models import Camera, Incident, Sighting
+from server.services import journal, opening, policies
 
-# Digits and capitals that are not mistaken for one another when typed or read out.
-_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _LATE_AFTER = timedelta(minutes=5)
+# A sighting confirmed so long before an incident that is over was opened is of another fire.
+_BEFORE_OPENING = timedelta(hours=1)
+# Places farther apart than this are not compared (degrees; a camera sees at most 20 km, errors on both sides).
+_NEAR_LAT, _NEAR_LON = 0.2, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,27 @@ def record(session: Session, report: Report, now: datetime) -> Recorded:
 
     Raises Missing when the camera is not registered to that edge box.
     """
+    opening.one_at_a_time(session)
     known = session.get(Sighting, report.id)
     if known is not None:
         return Recorded(session.get_one(Incident, known.incident_id), duplicate=True, opened=False)
     camera = session.get(Camera, report.camera)
     if camera is None or camera.edge_id != report.edge:
         raise Missing(f"camera {report.camera!r} is not registered to the edge box {report.edge!r}")
-    # One opening at a time in a county, so that two sightings of one fire cannot open two incidents.
-    session.execute(select(Division.code).where(Division.code == camera.county_code).with_for_update(key_share=True))
     place = locate(_view(camera, report), report.box, report.aspect)
-    incident = _find(session, camera, place, report.t1)
+    incident = _find(session, camera, place, _on_server_scale(report))
     opened = incident is None
     if incident is None:
         incident = _open(session, camera, place, report, now)
-    late = now - report.t1 > _LATE_AFTER
+    late = now - _on_server_scale(report) > _LATE_AFTER
     _join(session, incident, report, late=late, now=now, opened=opened)
     wake.request(session)
     return Recorded(incident, duplicate=False, opened=opened)
+
+
+def _on_server_scale(report: Report) -> datetime:
+    """T1 as the server's clock would have shown it, as far as that is known."""
+    return report.t1 + timedelta(milliseconds=report.clock_offset_ms or 0.0)
 
 
 def _view(camera: Camera, report: Report) -> View:
@@ -96,68 +102,60 @@ def _view(camera: Camera, report: Report) -> View:
 
 
 def _find(session: Session, camera: Camera, place: Place, t1: datetime) -> Incident | None:
-    """The incident this sighting belongs to: burning now, or still open when the smoke was confirmed."""
-    candidates: Iterable[Incident] = session.scalars(
-        select(Incident)
-        .where(
-            Incident.county_code == camera.county_code,
-            or_(
-                Incident.state.in_([state.value for state in sorted(BURNING_STATES)]),
-                Incident.ended_at > t1,
-            ),
-        )
-        .order_by(Incident.opened_at)
-        .with_for_update(of=Incident)
-    )
-    for incident in candidates:
-        if incident.bearing is None:
-            continue
-        same_camera = incident.camera_id == camera.id
-        there = Place(
-            incident.bearing,
-            incident.lat,
-            incident.lon,
-            incident.range_m,
-            incident.along_m,
-            incident.across_m,
-        )
-        if (same_camera or (place.lat is not None and there.lat is not None)) and same_fire(place, there):
+    """The incident this sighting belongs to, locked: burning now, or still open when the smoke was confirmed; the
+    nearest of several."""
+    burning = Incident.state.in_([state.value for state in sorted(BURNING_STATES)])
+    over = and_(Incident.ended_at > t1, Incident.opened_at < t1 + _BEFORE_OPENING)
+    for incident in _at_place(session, camera, place, or_(burning, over)):
+        session.refresh(incident, with_for_update={"of": Incident})
+        if incident.state in BURNING_STATES or (incident.ended_at is not None and incident.ended_at > t1):
             return incident
     return None
 
 
+def _at_place(session: Session, camera: Camera, place: Place, which: ColumnElement[bool]) -> list[Incident]:
+    """Incidents of a kind that may be the same fire by their place, nearest first, whatever county they were put in."""
+    near: ColumnElement[bool] = Incident.camera_id == camera.id
+    if place.lat is not None and place.lon is not None:
+        near = or_(
+            near,
+            and_(
+                Incident.lat.between(place.lat - _NEAR_LAT, place.lat + _NEAR_LAT),
+                Incident.lon.between(place.lon - _NEAR_LON, place.lon + _NEAR_LON),
+            ),
+        )
+    found = []
+    for incident in session.scalars(select(Incident).where(which, near).order_by(Incident.opened_at.desc())):
+        there = _place_of(incident)
+        if there is None or (incident.camera_id != camera.id and (place.lat is None or there.lat is None)):
+            continue  # a bearing alone says nothing to another camera
+        if same_fire(place, there):
+            found.append((_gap_m(place, there), incident))
+    return [incident for _, incident in sorted(found, key=lambda pair: pair[0])]
+
+
+def _place_of(incident: Incident) -> Place | None:
+    if incident.bearing is None:
+        return None
+    return Place(incident.bearing, incident.lat, incident.lon, incident.range_m, incident.along_m, incident.across_m)
+
+
+def _gap_m(one: Place, other: Place) -> float:
+    """Metres apart; behind all of those, where only bearings are known."""
+    if one.lat is None or one.lon is None or other.lat is None or other.lon is None:
+        return 1e6 + abs((one.bearing - other.bearing + 180) % 360 - 180)
+    return distance_m(one.lat, one.lon, other.lat, other.lon)
+
+
 def _open(session: Session, camera: Camera, place: Place, report: Report, now: datetime) -> Incident:
-    incident = Incident(
-        code=_new_code(session),
-        state=State.SUSPECTED.value,
-        opened_at=now,
-        policy=policies.current(session, camera.county_code),
-        camera_id=camera.id,
-        county_code=camera.county_code,
-        bearing=place.bearing,
-        lat=place.lat,
-        lon=place.lon,
-        range_m=place.range_m,
-        along_m=place.along_m,
-        across_m=place.across_m,
-        confidence=report.confidence,
-        last_seq=0,
-        last_hash=journal.GENESIS,
-    )
-    session.add(incident)
-    session.flush()
-    return _begin(session, incident, report, now)
-
-
-def _begin(session: Session, incident: Incident, report: Report, now: datetime) -> Incident:
-    """The opening line, the first deadlines and the first call-out."""
-    journal.append(
+    policy = parse_policy(policies.current(session, camera.county_code).body)
+    over = or_(Incident.state == State.VERIFIED.value, Incident.ended_at > now - timedelta(seconds=policy.relapse_s))
+    earlier = _at_place(session, camera, place, over)
+    return opening.open_incident(
         session,
-        incident,
-        Event.OPEN,
-        State.SUSPECTED,
+        county_code=camera.county_code,
+        place=place,
         actor="system:engine",
-        now=now,
         data={
             "sighting": report.id,
             "camera": report.camera,
@@ -168,11 +166,11 @@ def _begin(session: Session, incident: Incident, report: Report, now: datetime) 
             "clock_error_ms": report.clock_error_ms,
             "confidence": report.confidence,
         },
+        now=now,
+        camera_id=camera.id,
+        confidence=report.confidence,
+        reopens=max(earlier, key=lambda incident: incident.opened_at, default=None),
     )
-    session.flush()
-    deadlines.reconcile(session, incident, now)
-    session.add(Callout(incident_id=incident.id, rung="owner", cause="dispatch", kind="dispatch", created_at=now))
-    return incident
 
 
 def _join(session: Session, incident: Incident, report: Report, *, late: bool, now: datetime, opened: bool) -> None:
@@ -201,12 +199,3 @@ def _join(session: Session, incident: Incident, report: Report, *, late: bool, n
         now=now,
         data={"sighting": report.id, "camera": report.camera, "confidence": report.confidence, "late": late},
     )
-
-
-def _new_code(session: Session) -> str:
-    """A short code nobody has yet: 4 characters (1,048,576 of them), 5 once those collide."""
-    for length in (4, 4, 4, 5, 6, 8):
-        code = "".join(secrets.choice(_ALPHABET) for _ in range(length))
-        if session.scalar(select(Incident.id).where(Incident.code == code)) is None:
-            return code
-    raise RuntimeError("no free incident code in six tries")

@@ -33,8 +33,8 @@ MOVES = {
     State.IN_HAND: "report_done>reported report_false>reported transfer>dispatched"
     " mark_false>false_alarm excuse>excused",
     State.REPORTED: "verify>verified reject>in_hand mark_false>false_alarm excuse>excused",
-    State.VERIFIED: "close>closed",
-    State.CLOSED: "reopen>closed",
+    State.VERIFIED: "close>closed excuse>verified",
+    State.CLOSED: "reopen>closed excuse>closed",
     State.FALSE_ALARM: "reopen>false_alarm",
     State.EXCUSED: "reopen>excused",
 }
