@@ -21,6 +21,7 @@ from camera_sim.spec import Burn, Disturbance, SceneSpec
 
 COARSE = 4
 STACK_M = 28.0
+LAMP = (190, 235, 255)
 
 
 def apply(picture: U8, active: list[Disturbance], spec: SceneSpec, view: View, look: Air, t_s: float) -> U8:
@@ -66,7 +67,7 @@ def _cloud_shadow(picture: U8, d: Disturbance, spec: SceneSpec, view: View, look
     right, forward, slope = _plane(view)
     drift = 9 * (t_s - d.from_s)
     field = smooth(tile(spec.seed + 91, octaves=3), right + drift, forward + 0.4 * drift, 5200.0)
-    dark = 0.42 * d.strength * _ramp(d, t_s) * np.clip(field * 2 + 0.3, 0, 1) * np.clip(slope * 400, 0, 1)
+    dark = 0.42 * d.strength * _ramp(d, t_s) * np.clip(field * 2 + 0.3, 0, 1) * np.clip(slope * 60 - 0.3, 0, 1)
     top = max(0, int(view.horizon_px))
     factor = _spread((1 - np.minimum(dark, 0.8)).astype(np.float32), picture)[top:, :, None]
     picture[top:] = (picture[top:] * factor).astype(np.uint8)
@@ -111,10 +112,11 @@ def _headlights(picture: U8, d: Disturbance, spec: SceneSpec, view: View, look: 
         at = (float(hashed(spec.seed, car, 72)) * width + pace * t_s) % width - width / 2
         x, y, _ = view.project(at, range_m, 0.8)
         flash = 0.65 + 0.35 * math.sin(t_s * 0.7 + car)
-        _glow(picture, float(x), float(y), (3.5 + 9 * look.dusk) * d.strength, flash * _ramp(d, t_s, 1))
+        glow(picture, float(x), float(y), (3.5 + 9 * look.dusk) * d.strength, flash * _ramp(d, t_s, 1), LAMP)
 
 
-def _glow(picture: U8, x: float, y: float, radius: float, amount: float) -> None:
+def glow(picture: U8, x: float, y: float, radius: float, amount: float, bgr: tuple[int, int, int]) -> None:
+    """Add a small light with its bloom, in place."""
     reach = math.ceil(radius * 3)
     x0, y0 = max(0, int(x) - reach), max(0, int(y) - reach)
     x1, y1 = min(picture.shape[1], int(x) + reach), min(picture.shape[0], int(y) + reach)
@@ -123,9 +125,8 @@ def _glow(picture: U8, x: float, y: float, radius: float, amount: float) -> None
     gy, gx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
     d = np.hypot(gx - x, gy - y) / radius
     light = amount * (np.exp(-((d * 2.5) ** 2)) + 0.25 * np.exp(-d * 1.6))
-    warm = np.array((190, 235, 255), np.float32)
     window = picture[y0:y1, x0:x1]
-    window[:] = np.clip(window + light[..., None] * warm, 0, 255).astype(np.uint8)
+    window[:] = np.clip(window + light[..., None] * np.array(bgr, np.float32), 0, 255).astype(np.uint8)
 
 
 def _fog(picture: U8, d: Disturbance, spec: SceneSpec, view: View, look: Air, t_s: float) -> None:
@@ -171,7 +172,8 @@ def _lens_rain(picture: U8, d: Disturbance, spec: SceneSpec, t_s: float) -> None
         if x1 - x0 < 4 or y1 - y0 < 4:
             continue
         window = picture[y0:y1, x0:x1]
-        inside = cv2.GaussianBlur(cv2.flip(window, -1), (0, 0), r * 0.35).astype(np.float32) * 1.06 + 8
+        small = cv2.resize(cv2.flip(window, -1), (12, 12), interpolation=cv2.INTER_AREA)
+        inside = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.6), (x1 - x0, y1 - y0), interpolation=cv2.INTER_CUBIC)
         gy, gx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
         a = np.clip((1 - np.hypot(gx - x, gy - y) / r) * 2.5, 0, 1) * 0.8 * _ramp(d, t_s, 3)
-        window[:] = np.clip(window * (1 - a[..., None]) + inside * a[..., None], 0, 255).astype(np.uint8)
+        window[:] = np.clip(window * (1 - a[..., None]) + (inside * 1.06 + 8) * a[..., None], 0, 255).astype(np.uint8)

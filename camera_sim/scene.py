@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -13,12 +14,13 @@ import numpy as np
 
 from camera_sim import disturb, landscape, plume
 from camera_sim.geometry import View, from_bearing_range, to_bearing_range
-from camera_sim.noise import U8, hashed
-from camera_sim.sky import air
+from camera_sim.noise import U8, f32, hashed, wander
+from camera_sim.sky import Air, air
 from camera_sim.spec import DEFAULT_GROWTH, Burn, Disturbance, DisturbanceKind, Fire, SceneError, SceneSpec
 
 KEPT_VIEWS = 4
 SEARCH_S = 180.0
+EMBERS = (40, 130, 255)
 # Used for the clock in the picture where neither the scene nor the server gives one.
 DEFAULT_CLOCK = datetime(2026, 10, 12, 8, 30, tzinfo=UTC)
 
@@ -64,6 +66,7 @@ class Scene:
         for fire in self.fires:
             if fire.start_s <= t_s:
                 plume.draw(picture, self._source(fire, view), self.spec.wind, view, look, t_s, fire.range_m)
+                self._flames(picture, fire, view, look, t_s)
         active = [d for d in self.disturbances if d.from_s <= t_s < d.to_s]
         picture = disturb.apply(picture, active, self.spec, view, look, t_s)
         self._add_noise(picture, t_s, 1 + look.dusk)
@@ -157,6 +160,16 @@ class Scene:
     def _source(self, fire: LitFire, view: View) -> plume.Source:
         right, forward = view.axes(fire.bearing_deg, fire.range_m)
         return plume.Source(right, forward, fire.start_s, fire.stop_s, fire.growth, fire.seed)
+
+    def _flames(self, picture: U8, fire: LitFire, view: View, look: Air, t_s: float) -> None:
+        """The glow of the fire's foot, which only the dusk lets a distant camera see."""
+        at = view.pixel(fire.bearing_deg, fire.range_m)
+        if at is None or not look.dusk or t_s >= fire.stop_s:
+            return
+        rate = float(self._source(fire, view).burning(f32([t_s - fire.start_s]))[0])
+        flicker = 0.75 + 0.25 * float(wander(fire.seed + 9, f32([t_s]), 0.3)[0])
+        radius = max(1.2, 1.3 * math.sqrt(rate) * view.focal_px / fire.range_m)
+        disturb.glow(picture, at[0], at[1] - radius / 2, radius, 0.8 * look.dusk * flicker * min(1, rate), EMBERS)
 
     def _still(self, view: View) -> U8:
         with self._lock:

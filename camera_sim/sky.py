@@ -77,8 +77,7 @@ def _rgb(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, f
 
 def sky(view: View, light: Light, look: Air, seed: int) -> F32:
     """RGB of the sky, HxWx3, down to the horizon; below it the horizon's colour."""
-    whole = f32(np.empty((view.height, view.width, 3)))
-    whole[:] = look.horizon
+    whole = np.full((view.height, view.width, 3), look.horizon, np.float32)
     rows = int(np.clip(math.ceil(view.horizon_px) + 2, 0, view.height))
     out = whole[:rows]
     y, x = np.mgrid[0:rows, 0 : view.width].astype(np.float32)
@@ -156,8 +155,8 @@ def draw_hills(out: F32, view: View, hills: Hills, look: Air, seed: int) -> None
     key = seed + int(hills.range_m) % 97
     down = f32((y - top[None, :]) * scale)
     spurs = _spurs(f32(x * scale), down, hills, key)
-    canopy = smooth(tile(key + 1, octaves=4, gain=0.85, first=3), f32(x * scale), down * 1.6, 1500.0)
-    relief = np.clip(1 + 0.24 * spurs + 0.15 * canopy, 0.45, 1.8)
+    canopy = smooth(tile(key + 1, octaves=3, gain=0.9, first=4), f32(x * scale), down * 1.4, 1900.0)
+    relief = np.clip(1 + 0.15 * spurs + 0.22 * canopy, 0.45, 1.8)
     rgb = np.array(HILL_RGB, np.float32) * np.array(look.tint, np.float32) * relief[..., None]
     clear = float(look.clearness(hills.range_m))
     # Air is thickest low down, so a slope pales towards its foot.

@@ -66,6 +66,12 @@ def watch(url: str, frames: int, transport: str = "tcp") -> list[U8]:
     return out
 
 
+def packets_left(container: av.container.InputContainer) -> int:
+    """How many more packets come before the stream ends, counted to 200; a time-out raises."""
+    packets = container.demux(video=0)
+    return sum(1 for packet, _ in zip(packets, range(200), strict=False) if packet.size)
+
+
 def post(port: int, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
     """POST to a control interface; status and JSON."""
     return call(urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode()))
