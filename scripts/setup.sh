@@ -69,7 +69,7 @@ install_frontend() {
         npm=("$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js")
     fi
     say "installing the map library (npm, pinned by package-lock.json)"
-    "${npm[@]}" ci --ignore-scripts --no-audit --no-fund --loglevel=error || fail "npm could not install the front-end files"
+    "${npm[@]}" ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error || fail "npm could not install the front-end files"
     "$venv/bin/python" -m server.web.vendor
     printf '%s' "$now" >"$stamp"
 }

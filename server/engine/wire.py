@@ -77,7 +77,9 @@ class AnnouncedPicture(_Part):
 
 
 class SightingMessage(_Message):
-    """``edge/<edge>/sighting``."""
+    """``edge/<edge>/sighting``. What is not checked here (track, model, label) is kept with it as it came."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: UUID
     edge: Name
