@@ -11,7 +11,7 @@ from server.models.incident import (
     PolicyVersion,
     Sighting,
 )
-from server.models.notice import Callout, Notice
+from server.models.notice import Callout, Drill, Notice
 from server.models.region import Camera, Division, Duty, EdgeBox, Person
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Checkpoint",
     "Deadline",
     "Division",
+    "Drill",
     "Duty",
     "EdgeBox",
     "Incident",

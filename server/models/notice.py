@@ -14,7 +14,8 @@ from server.models.base import Base, one_of
 from server.models.incident import Incident
 from server.models.region import Person
 
-NOTICE_STATES = ["pending", "sent", "delivered", "failed"]
+# skipped: it was not needed any more when its time came.
+NOTICE_STATES = ["pending", "sent", "delivered", "failed", "skipped"]
 
 
 class Callout(Base):
@@ -47,13 +48,28 @@ class Callout(Base):
     incident: Mapped[Incident] = relationship()
 
 
+class Drill(Base):
+    """A test of the way to people: marked notices to chosen ones along the real path."""
+
+    __tablename__ = "drills"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    note: Mapped[str]  # who was meant
+
+
 class Notice(Base):
-    """One person is told one thing through one channel. The id is the idempotency key towards the channel."""
+    """One person is told one thing through one channel, for an incident's call-out or in a drill. The id is the
+    idempotency key towards the channel."""
 
     __tablename__ = "notices"
     __table_args__ = (
         CheckConstraint(one_of("state", NOTICE_STATES), name="state"),
-        CheckConstraint("(state = 'pending') = (sent_at IS NULL AND failed_at IS NULL)", name="times"),
+        CheckConstraint("(state IN ('pending', 'skipped')) = (sent_at IS NULL AND failed_at IS NULL)", name="times"),
+        CheckConstraint(
+            "(drill_id IS NULL) = (incident_id IS NOT NULL) AND (incident_id IS NULL) = (callout_id IS NULL)",
+            name="purpose",
+        ),
         UniqueConstraint("callout_id", "person_id", "channel"),
         Index(
             "ix_notices_waiting",
@@ -64,8 +80,9 @@ class Notice(Base):
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    callout_id: Mapped[int] = mapped_column(ForeignKey("callouts.id"))
-    incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"), index=True)
+    callout_id: Mapped[int | None] = mapped_column(ForeignKey("callouts.id"))
+    incident_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"), index=True)
+    drill_id: Mapped[int | None] = mapped_column(ForeignKey("drills.id"), index=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     channel: Mapped[str] = mapped_column(String(16))
     payload: Mapped[dict[str, Any]]  # what the channel renders; see docs/wire.md, Notice
@@ -79,6 +96,6 @@ class Notice(Base):
     provider_ref: Mapped[str | None] = mapped_column(String(64), index=True)
     error: Mapped[str | None]
 
-    callout: Mapped[Callout] = relationship()
-    incident: Mapped[Incident] = relationship()
+    callout: Mapped[Callout | None] = relationship()
+    incident: Mapped[Incident | None] = relationship()
     person: Mapped[Person] = relationship(lazy="joined")

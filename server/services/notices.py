@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
 from server.domain.lifecycle import Event
-from server.models import Callout, Incident, Notice, Person
+from server.domain.policy import RUNGS
+from server.models import Callout, Drill, Incident, Notice, Person
 from server.services import incidents
 from server.services.actors import system
 
@@ -26,11 +27,13 @@ _DISPATCHER = system("dispatch")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A notice to be written: who, through which channel, saying what."""
+    """A notice to be written: who, through which channel, saying what, and how long after (a second channel waits to
+    see whether the first arrives)."""
 
     person: Person
     channel: str
     payload: dict[str, Any]
+    wait: timedelta = timedelta()
 
 
 def waiting_callouts(session: Session, limit: int = 50) -> Sequence[Callout]:
@@ -59,21 +62,7 @@ def expand(
 ) -> list[Notice]:
     """Write the notices of a call-out and mark it done; the caller commits. With no draft at all the journal says
     that nobody could be reached, and the ``reason``, so that the ladder's next rung and the console know."""
-    written = []
-    for draft in drafts:
-        notice = Notice(
-            id=str(uuid.uuid4()),
-            callout_id=callout.id,
-            incident_id=callout.incident_id,
-            person_id=draft.person.id,
-            channel=draft.channel,
-            payload=draft.payload,
-            next_at=now,
-            created_at=now,
-        )
-        notice.payload = {**draft.payload, "id": notice.id}
-        session.add(notice)
-        written.append(notice)
+    written = [_write(session, draft, now, callout=callout) for draft in drafts]
     callout.expanded_at = now
     if not written:
         incidents.apply(
@@ -87,6 +76,37 @@ def expand(
     session.flush()
     wake.request(session)
     return written
+
+
+def begin_drill(session: Session, drafts: Iterable[Draft], note: str, now: datetime) -> Drill:
+    """Write the notices of a drill; the caller commits. They go the way of all notices and touch no incident."""
+    drill = Drill(started_at=now, note=note)
+    session.add(drill)
+    session.flush()
+    for draft in drafts:
+        _write(session, draft, now, drill=drill)
+    session.flush()
+    wake.request(session)
+    return drill
+
+
+def _write(
+    session: Session, draft: Draft, now: datetime, *, callout: Callout | None = None, drill: Drill | None = None
+) -> Notice:
+    number = str(uuid.uuid4())
+    notice = Notice(
+        id=number,
+        callout_id=callout.id if callout else None,
+        incident_id=callout.incident_id if callout else None,
+        drill_id=drill.id if drill else None,
+        person_id=draft.person.id,
+        channel=draft.channel,
+        payload=draft.payload | {"id": number},
+        next_at=now + draft.wait,
+        created_at=now,
+    )
+    session.add(notice)
+    return notice
 
 
 def claim(session: Session, channel: str, now: datetime, limit: int = 100) -> list[Notice]:
@@ -136,8 +156,24 @@ def record_failed(session: Session, notice_id: str, reason: str, now: datetime) 
     notice = _pending(session, notice_id)
     if notice is None:
         return
-    notice.state, notice.failed_at, notice.error = "failed", now, reason
-    _journal(session, notice, Event.UNREACHED, now, {"reason": reason})
+    _fail(session, notice, reason, now)
+
+
+def skip(session: Session, notice: Notice, reason: str, now: datetime) -> None:
+    """It is not needed any more: another channel arrived, somebody answered, the incident is over."""
+    if notice.state == "pending":
+        notice.state, notice.error, notice.next_at = "skipped", reason, now
+
+
+def hasten(session: Session, notice: Notice, now: datetime) -> None:
+    """The notices that wait to see whether this one arrives need not wait any longer."""
+    session.execute(
+        update(Notice)
+        .where(_beside(notice), Notice.state == "pending", Notice.attempts == 0, Notice.next_at > now)
+        .values(next_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    wake.request(session)
 
 
 def record_undelivered(session: Session, notice: Notice, reason: str, now: datetime) -> bool:
@@ -145,9 +181,57 @@ def record_undelivered(session: Session, notice: Notice, reason: str, now: datet
     session.refresh(notice, with_for_update={"of": Notice})
     if notice.state not in ("pending", "sent"):
         return False
+    _fail(session, notice, reason, now)
+    return True
+
+
+def _fail(session: Session, notice: Notice, reason: str, now: datetime) -> None:
     notice.state, notice.failed_at, notice.error = "failed", now, reason
     _journal(session, notice, Event.UNREACHED, now, {"reason": reason})
-    return True
+    session.flush()
+    hasten(session, notice, now)
+    if notice.callout is not None:
+        _climb(session, notice.callout, now)
+
+
+def _climb(session: Session, callout: Callout, now: datetime) -> None:
+    """When nobody of a call-out can have been reached, the next rung is called at once, whatever the ladder waits for.
+
+    What the broker took proves nothing until a phone says so; what a provider took may still arrive.
+    """
+    rows = session.execute(
+        select(Notice.channel, Notice.state, Notice.delivered_at).where(Notice.callout_id == callout.id)
+    )
+    if any(
+        delivered or state == "pending" or (state == "sent" and channel != "mqtt") for channel, state, delivered in rows
+    ):
+        return
+    call_next(session, callout, now)
+
+
+def call_next(session: Session, callout: Callout, now: datetime) -> None:
+    """Call out the rung above a call-out's, once; above the city there is nobody."""
+    rungs = list(RUNGS)
+    above = rungs[rungs.index(callout.rung) + 1 :][:1]
+    cause = f"unreached:{callout.id}"
+    known = select(Callout.id).where(Callout.incident_id == callout.incident_id, Callout.cause == cause)
+    if above and session.scalar(known) is None:
+        session.add(
+            Callout(incident_id=callout.incident_id, rung=above[0], cause=cause, kind=callout.kind, created_at=now)
+        )
+        session.flush()
+        wake.request(session)
+
+
+def _beside(notice: Notice) -> ColumnElement[bool]:
+    """The other notices to the same person for the same occasion."""
+    same = Notice.callout_id == notice.callout_id if notice.callout_id else Notice.drill_id == notice.drill_id
+    return and_(same, Notice.person_id == notice.person_id, Notice.id != notice.id)
+
+
+def arrived_beside(session: Session, notice: Notice) -> str | None:
+    """The channel by which the same word reached the same person, or None."""
+    return session.scalar(select(Notice.channel).where(_beside(notice), Notice.delivered_at.is_not(None)).limit(1))
 
 
 def record_delivered(session: Session, notice: Notice, now: datetime) -> bool:
@@ -170,6 +254,9 @@ def _pending(session: Session, notice_id: str) -> Notice | None:
 
 
 def _journal(session: Session, notice: Notice, event: Event, now: datetime, data: dict[str, Any]) -> None:
+    if notice.callout is None:
+        wake.request(session)
+        return  # a drill is in nobody's record
     code = session.scalar(select(Incident.code).where(Incident.id == notice.incident_id))
     assert code is not None
     about = {
