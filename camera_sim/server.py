@@ -50,8 +50,12 @@ def open_camera(what: str | Path | SceneSpec, fps: float = 10, clock: Callable[[
         raise SceneError(f"{what}: no such file or folder, and no built-in scene of that name (there are: {known})")
     if path.suffix.lower() in {".yaml", ".yml"}:
         return _scene_camera(load_spec(path), clock)
-    name = re.sub(r"[^a-z0-9_-]+", "-", path.resolve().stem.lower()).strip("-") or "recording"
-    return CameraSource(name, FolderSource(path, fps) if path.is_dir() else VideoSource(path))
+    return CameraSource(recording_id(path), FolderSource(path, fps) if path.is_dir() else VideoSource(path))
+
+
+def recording_id(path: Path) -> str:
+    """The camera id that a video file or a folder of pictures is served under, made from its name."""
+    return re.sub(r"[^a-z0-9_-]+", "-", path.resolve().stem.lower()).strip("-") or "recording"
 
 
 def _scene_camera(spec: SceneSpec, clock: Callable[[], float]) -> CameraSource:

@@ -120,6 +120,17 @@ def _once(demo: Demo, supervisor: Supervisor, out: Path | None, say: object) -> 
     return 1
 
 
+_EXPECT = (
+    "  What to expect: a fire is lit some seconds after the edge box sees its camera. Within a minute the console",
+    "  shows an incident with its clocks running, and the worker's phone page and the texts show it too.",
+    "  Press Enter to light another fire, Ctrl-C to stop.",
+)
+_EXPECT_VIDEO = (
+    "  What to expect: as soon as smoke is confirmed in your pictures, the console shows an incident. Its place is",
+    "  invented: nobody knows where your camera stands. Recordings begin again at their end. Ctrl-C to stop.",
+)
+
+
 def _welcome(demo: Demo) -> None:
     ports, site = demo.ports, demo.sites[0]
     county, owner = site.people["county"], site.people["owner"]
@@ -131,10 +142,8 @@ def _welcome(demo: Demo) -> None:
         f"  texts    http://{HOST}:{ports.sms}/          what the phones show as SMS",
         f"  camera   {demo.video or stream}",
         "",
-        "  What to expect: a fire is lit some seconds after the edge box sees its camera. Within a minute the console",
-        "  shows an incident with its clocks running and the worker's phone page and SMS show it too. Accept it there,",
-        "  arrive, photograph, report it done; then verify and close it on the console.",
-        "  Press Enter to light another fire, Ctrl-C to stop.",
+        *(_EXPECT if demo.video is None else _EXPECT_VIDEO),
+        "  Answer on the phone page: accept, arrive, photograph, report it done; then verify and close on the console.",
         "",
     ]
     print("\n".join(lines), flush=True)

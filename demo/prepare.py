@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy import func, select
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from camera_sim.server import recording_id
 from demo.people import add_people
 from demo.site import HOST, CameraSite, Demo
 from server.admin import region, schema
@@ -115,9 +116,11 @@ def _edge_file(demo: Demo, site: CameraSite) -> None:
 
 def stream_url(demo: Demo, site: CameraSite) -> str:
     """Where the edge box reads its camera: the user's own stream, or the simulator."""
-    if demo.video is not None and demo.video.startswith(("rtsp://", "rtsps://")):
+    if demo.video is None:
+        return f"rtsp://{HOST}:{demo.ports.rtsp}/{site.camera}"
+    if demo.video_is_stream:
         return demo.video
-    return f"rtsp://{HOST}:{demo.ports.rtsp}/{site.camera}"
+    return f"rtsp://{HOST}:{demo.ports.rtsp}/{recording_id(Path(demo.video))}"
 
 
 def scene_file(demo: Demo, site: CameraSite) -> Path:

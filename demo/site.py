@@ -108,6 +108,11 @@ class Demo:
     secrets: dict[str, str] = field(default_factory=dict)
 
     @property
+    def video_is_stream(self) -> bool:
+        """Whether the user's own input is read where it is, and not served by the simulator."""
+        return self.video is not None and "://" in self.video
+
+    @property
     def server_data(self) -> Path:
         """STRAW1530_DATA."""
         return self.data / "server"

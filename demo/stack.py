@@ -32,7 +32,7 @@ def specs(demo: Demo) -> list[Spec]:
 def _cameras(demo: Demo) -> Spec:
     scenes: list[object] = [scene_file(demo, site) for site in demo.sites]
     extra: list[object] = []
-    if demo.video is not None and not demo.video.startswith(("rtsp://", "rtsps://")):
+    if demo.video is not None and not demo.video_is_stream:
         scenes, extra = [demo.video], ["--fps", demo.video_fps]
     return _spec(
         "camera-sim",
