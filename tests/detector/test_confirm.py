@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The temporal stage, in pictures: X is a detection at one place, . a clean frame."""
+"""The temporal stage, in pictures: x, X and # are a faint, a plain and a sure detection, . a clean frame."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from detector.confirm import Box, Confirmed, Confirmer, ConfirmParams, Hit
 
 START = datetime(2026, 10, 4, 17, 30, tzinfo=UTC)
+CONFIDENCE = {"x": 0.25, "X": 0.4, "#": 0.7}
 PLUME: Box = (0.40, 0.50, 0.44, 0.56)
 
 
@@ -24,13 +25,12 @@ def run(
     params: ConfirmParams | None = None,
     box: Callable[[int], Box] = lambda index: PLUME,
 ) -> list[tuple[int, Confirmed]]:
-    """Feed a picture to a confirmer; x is a faint detection. Returns (frame, sighting)."""
+    """Feed a picture to a confirmer. Returns (frame, sighting)."""
     confirmer = Confirmer((params or ConfirmParams()).for_interval(interval))
-    confidence = {"X": 0.6, "x": 0.3}
     found = []
     for index, mark in enumerate(picture):
         at = seconds(index * interval)
-        hits = [Hit(at, box(index), confidence[mark])] if mark in confidence else []
+        hits = [Hit(at, box(index), CONFIDENCE[mark])] if mark in CONFIDENCE else []
         found += [(index, sighting) for sighting in confirmer.step(at, hits)]
     return found
 
@@ -48,12 +48,15 @@ def frames(picture: str, interval: float = 10, **more: object) -> list[int]:
         ("XXX............", [2]),
         ("XXX..X.X.X.....", [2]),
         ("...XXX.........", [5]),
-        ("xxx............", [2]),
+        ("##.............", [1]),
+        ("#.#............", [2]),
+        ("xxx............", []),
+        ("xxxx...........", [3]),
         ("X.X.X..........", [4]),
         ("X....X....X....", []),
         ("X.....X.....X..", []),
         ("XXXXXXXXXXXXXXX", [2]),
-        ("XXX" + "." * 40 + "XXX", [2, 45]),
+        ("XXX" + "." * 100 + "XXX", [2, 105]),
     ],
 )
 @pytest.mark.parametrize("interval", [10.0, 150.0])
@@ -64,8 +67,8 @@ def test_what_stays_at_one_place_is_reported_once(picture: str, expected: list[i
 
 def test_a_flash_is_not_smoke_however_often_it_is_sampled() -> None:
     """Many frames within a second or two are one glimpse, not persistence."""
-    assert frames("XXXXX.........", interval=0.5) == []
-    assert frames("XXXXXXX.......", interval=0.5) == [6]
+    assert frames("#####.........", interval=0.5) == []
+    assert frames("#######.......", interval=0.5) == [6]
 
 
 def test_a_plume_that_grows_and_leans_is_one_plume() -> None:
@@ -87,9 +90,37 @@ def test_a_drifting_cloud_is_no_plume() -> None:
 
 
 def test_fog_that_fills_the_frame_needs_more() -> None:
-    """Frame-wide boxes are worth less: three faint ones do not confirm, three of a plume do."""
-    assert frames("xxx....", box=lambda index: (0.0, 0.3, 1.0, 0.8)) == []
-    assert frames("xxx....") == [2]
+    """What is large when first seen takes long and sure detection; what grows large from small does not."""
+
+    def fog(index: int) -> Box:
+        return (0.0, 0.3, 1.0, 0.8)
+
+    def growth(index: int) -> Box:
+        return (0.4 - 0.1 * index, 0.5 - 0.1 * index, 0.5 + 0.1 * index, 0.6)
+
+    assert frames("XXXXXXXXXX", box=fog) == []
+    assert frames("##########", box=fog) == [4]
+    assert frames("XXXXX", box=growth) == [2]
+
+
+def test_a_plume_in_front_of_a_fog_bank_is_found() -> None:
+    """A small box inside a large one that was there before is a track of its own."""
+    confirmer = Confirmer(ConfirmParams())
+    bank: Box = (0.0, 0.3, 1.0, 0.8)
+    found: list[Confirmed] = []
+    for index in range(6):
+        at = seconds(10 * index)
+        plume = [Hit(at, PLUME, 0.4)] if index >= 3 else []
+        found += confirmer.step(at, [Hit(at, bank, 0.3), *plume])
+    [sighting] = found
+    assert (sighting.at, sighting.hits[-1].box) == (seconds(50), PLUME)
+
+
+def test_fog_does_not_keep_the_box_busy() -> None:
+    """What is large when first seen asks for no burst."""
+    confirmer = Confirmer(ConfirmParams())
+    confirmer.step(START, [Hit(START, (0.0, 0.3, 1.0, 0.8), 0.6)])
+    assert not confirmer.suspicious
 
 
 def test_two_fires_are_two_sightings() -> None:
@@ -134,11 +165,11 @@ def test_suspicion_asks_for_frames_until_it_is_settled() -> None:
     """One detection asks for a burst; clean frames or a confirmation end it, and it never lasts for ever."""
     confirmer = Confirmer(ConfirmParams())
     states = []
-    for index, mark in enumerate("X.....XXX"):
+    for index, mark in enumerate("X......##"):
         at = seconds(2 * index)
-        confirmer.step(at, [Hit(at, PLUME, 0.3)] if mark == "X" else [])
+        confirmer.step(at, [Hit(at, PLUME, CONFIDENCE[mark])] if mark in CONFIDENCE else [])
         states.append(confirmer.suspicious)
-    assert states == [True, True, True, True, False, False, True, False, False]
+    assert states == [True, True, True, True, True, True, False, True, False]
 
 
 def test_a_doubtful_place_does_not_keep_the_box_in_burst() -> None:
