@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.director import Director
-from demo.prepare import prepare
+from demo.prepare import prepare, stream_url
 from demo.script import ScriptedFire
 from demo.site import HOST, Demo, DemoError, Ports, default_sites, load_secrets
 from demo.stack import specs
@@ -76,8 +76,9 @@ def _demo(args: argparse.Namespace) -> Demo:
         video = str(Path(video).resolve())
     if video is not None and args.once:
         raise DemoError("--once runs the scripted fire of the simulated camera: leave --video out")
-    sites = default_sites()
-    logins = [login for site in sites for login in site.people.values()] + ["admin"]
+    # One's own video, or the scripted fire, needs one tower; two show that each county sees its own.
+    sites = default_sites()[:1] if video is not None or args.once else default_sites()
+    logins = [*dict.fromkeys(login for site in sites for login in site.people.values()), "admin"]
     secrets = load_secrets(args.data / "secrets.json", logins, [site.edge for site in sites])
     return Demo(args.data.resolve(), Ports(args.port), sites, video, args.fps, secrets)
 
@@ -132,15 +133,20 @@ _EXPECT_VIDEO = (
 
 
 def _welcome(demo: Demo) -> None:
-    ports, site = demo.ports, demo.sites[0]
-    county, owner = site.people["county"], site.people["owner"]
-    stream = f"rtsp://{HOST}:{ports.rtsp}/{site.camera}"
-    lines = [
-        "",
-        f"  console  http://{HOST}:{ports.web}/console   {county}  {demo.secret(f'login:{county}')}",
-        f"  phone    http://{HOST}:{ports.web}/w         {owner}  {demo.secret(f'login:{owner}')}",
-        f"  texts    http://{HOST}:{ports.sms}/          what the phones show as SMS",
-        f"  camera   {demo.video or stream}",
+    ports = demo.ports
+    lines = ["", f"  console  http://{HOST}:{ports.web}/console", f"  phone    http://{HOST}:{ports.web}/w"]
+    lines += [f"  texts    http://{HOST}:{ports.sms}/", ""]
+    for site in demo.sites:
+        lines.append(f"  {site.scene.camera.name}: {stream_url(demo, site) if demo.video is None else demo.video}")
+        shown = ["county", "owner"] if len(demo.sites) == 1 else ["county", "owner", "township"]
+        lines += [
+            f"    {part:<9} {'console' if part == 'county' else 'phone':<8} {login:<20} {demo.secret(f'login:{login}')}"
+            for part, login in site.people.items()
+            if part in shown
+        ]
+    city = demo.sites[0].people["city"]
+    lines += [
+        f"  the whole city     console  {city:<20} {demo.secret(f'login:{city}')}",
         "",
         *(_EXPECT if demo.video is None else _EXPECT_VIDEO),
         "  Answer on the phone page: accept, arrive, photograph, report it done; then verify and close on the console.",

@@ -83,6 +83,7 @@ class CameraSite:
             "deputy": f"deputy-{self.village}",
             "township": f"leader-{self.village[:9]}",
             "county": f"duty-{self.county}",
+            "city": f"duty-{self.county[:4]}00",
         }
 
 
@@ -92,7 +93,10 @@ def _site(scene: str, edge: str, village: str) -> CameraSite:
 
 def default_sites() -> list[CameraSite]:
     """The towers of the demo. Villages have invented borders: see demo/region/README.md."""
-    return [_site("quzhou-west", "edge-shiliang", "330802100208")]
+    return [
+        _site("quzhou-west", "edge-shiliang", "330802100208"),
+        _site("quzhou-dusk", "edge-huzhen", "330825101239"),
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A local peer that behaves like Twilio's Messages API, and shows the phones it "reached".
+"""A local peer that behaves like Twilio's Messages and Calls APIs, and shows the phones it "reached".
 
 Basic authentication, form fields, JSON answers and error bodies, and status callbacks signed as Twilio signs them.
 Nothing leaves this machine. ``python -m demo.sms_peer --help``.
@@ -16,11 +16,12 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
+from xml.etree import ElementTree
 
 import requests
 from flask import Flask, Response, jsonify, render_template_string, request
@@ -31,12 +32,13 @@ from server.admin.phones import to_e164
 from server.domain.errors import Invalid
 
 log = logging.getLogger("sms-peer")
-_API = "/2010-04-01/Accounts/<account>/Messages.json"
+_API = "/2010-04-01/Accounts/<account>"
 _MESSAGES = {
     20003: (401, "Authenticate"),
     20404: (404, "The requested resource was not found"),
     20429: (429, "Too Many Requests"),
     20500: (500, "Internal Server Error"),
+    21218: (400, "Invalid ApplicationSid or Twiml"),
     21211: (400, "The 'To' number {to} is not a valid phone number."),
     21602: (400, "Message body is required."),
     21603: (400, "A 'From' phone number is required."),
@@ -56,17 +58,21 @@ class Message:
     at: datetime
     callback: str | None
     status: str = "queued"
+    call: bool = False
+    keys_to: str | None = None  # where a key pressed during the call goes
 
 
 @dataclass
 class Peer:
     """One account. ``faults``: error codes to answer the next requests with, 0 for none. ``fate``: the statuses each
-    message goes through; ``callback_copies``: how often each is reported. While ``gate`` is closed, requests wait."""
+    message goes through (``call_fate``: each call); ``callback_copies``: how often each is reported. While ``gate`` is closed, requests wait."""
 
     sid: str
     token: str
     faults: deque[int] = field(default_factory=deque)
     fate: tuple[str, ...] = ("sent", "delivered")
+    call_fate: tuple[str, ...] = ("completed",)
+    key: str | None = None  # what people press when called
     callback_copies: int = 1
     messages: list[Message] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -95,32 +101,60 @@ class Peer:
             self.messages.append(message)
         return message
 
+    def accept_call(self, form: Mapping[str, str]) -> Message | int:
+        """Call somebody, or say which of Twilio's error codes speaks against it."""
+        with self.lock:
+            self.asked += 1
+            fault = self.faults.popleft() if self.faults else 0
+        try:
+            said = ElementTree.fromstring(form.get("Twiml", ""))  # noqa: S314 - our own dispatcher's
+        except ElementTree.ParseError:
+            return 21218
+        if fault or (fault := _fault(form.get("To", ""), form.get("From", ""), "call")):
+            return fault
+        gather = said.find("Gather")
+        message = Message(
+            sid=f"CA{secrets.token_hex(16)}",
+            to=form["To"],
+            sender=form["From"],
+            body="☎ " + "".join(said.itertext()),
+            at=datetime.now(UTC),
+            callback=form.get("StatusCallback"),
+            call=True,
+            keys_to=gather.get("action") if gather is not None else None,
+        )
+        with self.lock:
+            self.messages.append(message)
+        return message
+
     def report(self, message: Message) -> None:
-        """Take a message through its fate, telling the callback address of each step as Twilio would."""
-        for status in self.fate:
+        """Take a message or a call through its fate, telling the callback address of each step as Twilio would."""
+        if message.call and message.keys_to and self.key is not None:
+            fields = {"AccountSid": self.sid, "CallSid": message.sid, "To": message.to, "Digits": self.key}
+            self._post(message.keys_to, fields)
+        for status in self.call_fate if message.call else self.fate:
             message.status = status
             if message.callback:
                 for _ in range(self.callback_copies):
                     self._call_back(message, message.callback, status)
 
     def _call_back(self, message: Message, url: str, status: str) -> None:
-        fields = {
-            "AccountSid": self.sid,
-            "ApiVersion": "2010-04-01",
-            "From": message.sender,
-            "MessageSid": message.sid,
-            "MessageStatus": status,
-            "SmsSid": message.sid,
-            "SmsStatus": status,
-            "To": message.to,
-        }
+        fields = {"AccountSid": self.sid, "ApiVersion": "2010-04-01", "From": message.sender, "To": message.to}
+        if message.call:
+            fields |= {"CallSid": message.sid, "CallStatus": status}
+        else:
+            fields |= {"MessageSid": message.sid, "MessageStatus": status}
+            fields |= {"SmsSid": message.sid, "SmsStatus": status}
         if status in ("undelivered", "failed"):
             fields["ErrorCode"] = "30003"
+        self._post(url, fields)
+
+    def _post(self, url: str, fields: dict[str, str]) -> None:
         signature = RequestValidator(self.token).compute_signature(url, fields)
         try:
             requests.post(url, data=fields, headers={"X-Twilio-Signature": signature}, timeout=5)
         except requests.RequestException as error:
-            log.warning("the status callback did not arrive: %s", type(error).__name__)
+            log.warning("a callback did not arrive: %s", type(error).__name__)
 
 
 def _fault(to: str, sender: str, body: str) -> int:
@@ -140,19 +174,15 @@ def create_peer(peer: Peer) -> Flask:
     """The HTTP side of a peer."""
     app = Flask("sms_peer")
 
-    @app.post(_API)
-    def create(account: str) -> tuple[Response, int]:
+    @app.post(f"{_API}/Messages.json")
+    def create_message(account: str) -> tuple[Response, int]:
         """Twilio's "create a message"."""
-        given = request.authorization
-        if given is None or (given.username, given.password) != (peer.sid, peer.token):
-            return _error(20003, "")
-        if account != peer.sid:
-            return _error(20404, "")
-        made = peer.accept(request.form)
-        if isinstance(made, int):
-            return _error(made, request.form.get("To", ""))
-        threading.Thread(target=peer.report, args=(made,), daemon=True).start()
-        return jsonify(_resource(peer, made)), 201
+        return _create(peer, account, peer.accept, _resource)
+
+    @app.post(f"{_API}/Calls.json")
+    def create_call(account: str) -> tuple[Response, int]:
+        """Twilio's "make a call"."""
+        return _create(peer, account, peer.accept_call, _call_resource)
 
     @app.get("/")
     def phones() -> str:
@@ -165,6 +195,24 @@ def create_peer(peer: Peer) -> Flask:
         return render_template_string(_PAGE, phones=by_phone)
 
     return app
+
+
+def _create(
+    peer: Peer,
+    account: str,
+    accept: Callable[[Mapping[str, str]], Message | int],
+    resource: Callable[[Peer, Message], dict[str, Any]],
+) -> tuple[Response, int]:
+    given = request.authorization
+    if given is None or (given.username, given.password) != (peer.sid, peer.token):
+        return _error(20003, "")
+    if account != peer.sid:
+        return _error(20404, "")
+    made = accept(request.form)
+    if isinstance(made, int):
+        return _error(made, request.form.get("To", ""))
+    threading.Thread(target=peer.report, args=(made,), daemon=True).start()
+    return jsonify(resource(peer, made)), 201
 
 
 def _error(code: int, to: str) -> tuple[Response, int]:
@@ -198,6 +246,22 @@ def _resource(peer: Peer, message: Message) -> dict[str, Any]:
         "subresource_uris": {},
         "to": message.to,
         "uri": f"/2010-04-01/Accounts/{peer.sid}/Messages/{message.sid}.json",
+    }
+
+
+def _call_resource(peer: Peer, message: Message) -> dict[str, Any]:
+    """Twilio's call resource."""
+    return {
+        "account_sid": peer.sid,
+        "api_version": "2010-04-01",
+        "date_created": format_datetime(message.at),
+        "direction": "outbound-api",
+        "from": message.sender,
+        "sid": message.sid,
+        "status": "queued",
+        "subresource_uris": {},
+        "to": message.to,
+        "uri": f"/2010-04-01/Accounts/{peer.sid}/Calls/{message.sid}.json",
     }
 
 
