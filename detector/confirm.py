@@ -105,7 +105,7 @@ class _Track:
 
 
 class Confirmer:
-    """The confirmation of one camera at one preset. Frames must come in order of capture time."""
+    """The confirmation of one camera at one preset. Frames come in order; a clock set back begins anew."""
 
     def __init__(self, params: ConfirmParams) -> None:
         self._params = params
@@ -120,6 +120,8 @@ class Confirmer:
     def step(self, at: datetime, hits: Sequence[Hit]) -> list[Confirmed]:
         """Take in one frame's detections; returns the sightings it confirms, usually none."""
         params = self._params
+        if self._seen_at is not None and at < self._seen_at:
+            self._tracks, self._seen_at = [], None
         oldest = at - timedelta(seconds=params.forget_s)
         self._tracks = [track for track in self._tracks if track.last.at >= oldest]
         for hit in sorted(hits, key=lambda each: -each.confidence):

@@ -237,9 +237,12 @@ def _open(path: Path) -> sqlite3.Connection:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            aside = path.with_name(f"{path.name}.damaged-{path.stat().st_mtime_ns}")
-            log.error("outbox %s is damaged (%s): kept as %s, starting an empty one", path, error, aside.name)
-            path.rename(aside)
+            aside = f"{path.name}.damaged-{path.stat().st_mtime_ns}"
+            log.error("outbox %s is damaged (%s): kept as %s, starting an empty one", path, error, aside)
+            for suffix in ("-wal", "-shm", ""):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    part.rename(path.with_name(aside + suffix))
             return _connect(path)
     except (OSError, sqlite3.Error) as error:
         raise OutboxError(f"outbox {path} cannot be opened ({error}): check data_dir and its permissions") from error

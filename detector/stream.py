@@ -104,7 +104,11 @@ class Stream:
     def run(self, stop: threading.Event) -> None:
         """`step` until stopped, pausing longer after each failure."""
         while not stop.is_set():
-            pause = self.step()
+            try:
+                pause = self.step()
+            except Exception:
+                log.exception("camera %s: reading failed; going on", self.camera)
+                pause = self._fail("reading failed, see the box's log")
             if pause:
                 stop.wait(pause)
         self._close()

@@ -161,6 +161,15 @@ def test_a_long_fire_is_repeated_only_on_request() -> None:
     assert frames("X" * 16, params=params) == [2, 8, 14]
 
 
+def test_a_clock_that_is_set_back_delays_nothing() -> None:
+    """After the box's clock was corrected by an hour, smoke at the same place is found as fast as ever."""
+    confirmer = Confirmer(ConfirmParams())
+    for index in range(3):
+        confirmer.step(seconds(3600 + 10 * index), [Hit(seconds(3600 + 10 * index), PLUME, 0.7)])
+    found = [confirmer.step(seconds(10 * index), [Hit(seconds(10 * index), PLUME, 0.7)]) for index in range(2)]
+    assert [len(each) for each in found] == [0, 1]
+
+
 def test_suspicion_asks_for_frames_until_it_is_settled() -> None:
     """One detection asks for a burst; clean frames or a confirmation end it, and it never lasts for ever."""
     confirmer = Confirmer(ConfirmParams())

@@ -140,7 +140,7 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert box.due("sighting", 10) == [found.id]
     box.close()
     assert "is damaged" in caplog.text
-    [aside] = tmp_path.glob("outbox.sqlite.damaged-*")
+    [aside] = tmp_path.glob("outbox.sqlite.damaged-*[0-9]")
     assert aside.read_bytes().startswith(b"this is no database")
 
 
