@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.domain.place import distance_m
 from server.models import Camera, Division
+from server.queries.incidents import village_name
 from server.queries.viewer import Viewer
 
 _NEARBY = 8
@@ -112,17 +113,14 @@ def grids(session: Session, county_code: str, lat: float | None, lon: float | No
         .where(Division.level == "village", Division.code.startswith(county.prefix, autoescape=True))
         .order_by(Division.code)
     ).all()
-    townships = dict(
-        session.execute(
-            select(Division.code, Division.name).where(
-                Division.level == "township", Division.code.startswith(county.prefix, autoescape=True)
-            )
+    towns = session.execute(
+        select(Division.code, Division.name).where(
+            Division.level == "township", Division.code.startswith(county.prefix, autoescape=True)
         )
-        .tuples()
-        .all()
     )
+    townships = {code: name for code, name in towns}
     every = [
-        Grid(code, name, townships.get(parent or "", ""), _distance(geometry, lat, lon))
+        Grid(code, village_name(name), townships.get(parent or "", ""), _distance(geometry, lat, lon))
         for code, name, parent, geometry in rows
     ]
     measured = [(grid.distance_m, grid) for grid in every if grid.distance_m is not None]

@@ -92,6 +92,7 @@ NOTICE_STATES: Mapping[str, Any] = {
     "sent": _l("已发出"),
     "delivered": _l("已送达"),
     "failed": _l("失败"),
+    "skipped": _l("不必再发"),
 }
 CLOCKS: Mapping[str, Any] = {"discover": _l("发现"), "respond": _l("响应"), "dispose": _l("处置")}
 VERDICTS: Mapping[Verdict, Any] = {
@@ -112,6 +113,12 @@ CAMERA_STATES: Mapping[str, Any] = {
 }
 ROLES: Mapping[str, Any] = {"worker": _l("网格员"), "supervisor": _l("督查"), "admin": _l("管理员")}
 _PARTS: Mapping[str, Any] = {"engine": _l("系统"), "clock": _l("时钟"), "dispatch": _l("调度")}
+_LIMITS: Mapping[str, Any] = {
+    "respond": _l("响应时限"),
+    "dispose": _l("处置时限"),
+    "verify": _l("核查时限"),
+    "close": _l("结案时限"),
+}
 _COMPASS = [_l("北"), _l("东北"), _l("东"), _l("东南"), _l("南"), _l("西南"), _l("西"), _l("西北")]
 _FAULTS: Mapping[str, Any] = {
     "a photograph of the extinguished fire is needed": _l("要有一张火已扑灭的照片。"),
@@ -201,11 +208,11 @@ def _notice(line: Line) -> str:
 def _clock(line: Line) -> str:
     rungs = _("、").join(str(RUNGS.get(rung, rung)) for rung in line.data.get("rungs", ()))
     step = str(line.data.get("step", "")).partition("@")[0]
-    subject = {"respond": _("响应"), "dispose": _("处置")}.get(step.partition(".")[0], "")
+    limit = _LIMITS.get(step.partition(".")[0], step)
     texts = {
-        Event.REMIND: _("%(subject)s催办，告知%(rungs)s", subject=subject, rungs=rungs),
-        Event.ESCALATE: _("%(subject)s升级，告知%(rungs)s", subject=subject, rungs=rungs),
-        Event.BREACH: _("%(subject)s超时，告知%(rungs)s", subject=subject, rungs=rungs),
+        Event.REMIND: _("%(limit)s：催办%(rungs)s", limit=limit, rungs=rungs),
+        Event.ESCALATE: _("%(limit)s：升级告知%(rungs)s", limit=limit, rungs=rungs),
+        Event.BREACH: _("%(limit)s已过，告知%(rungs)s", limit=limit, rungs=rungs),
     }
     text = str(texts[line.event])
     if line.due_at is not None:

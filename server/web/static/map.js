@@ -7,6 +7,7 @@ let leaflet = null; // null when the vendored file is missing: the page says so
 let words = {};
 let choose = () => {};
 const layers = {};
+let shown = null; // the incident the map last went to
 const places = new Map(); // camera id -> [lat, lon]
 let fitted = false;
 let villagesOf = null;
@@ -16,6 +17,7 @@ export function start(texts, onChoose) {
   if (!document.getElementById("map") || !window.L) return;
   [words, choose] = [texts, onChoose];
   leaflet = L.map("map", { zoomSnap: 0.25, attributionControl: true, zoomControl: false, minZoom: 7, maxZoom: 17 }).setView([28.95, 118.87], 10);
+  leaflet.attributionControl.setPrefix("Leaflet");
   L.control.zoom({ position: "bottomright" }).addTo(leaflet);
   L.control.scale({ imperial: false, position: "bottomleft" }).addTo(leaflet);
   for (const [name, z] of [["outlines", 350], ["villages", 360], ["cones", 370], ["fires", 450]]) {
@@ -32,7 +34,6 @@ async function json(path) {
 }
 
 async function outlines() {
-  const area = document.getElementById("map").dataset.area;
   const [counties, towns] = await Promise.all([json("/api/v1/divisions/county"), json("/api/v1/divisions/township")]);
   if (towns) {
     const drawn = L.geoJSON(towns, { pane: "outlines", interactive: false, style: { color: "#32493e", weight: 1, fillColor: "#16231c", fillOpacity: 0.9 } });
@@ -43,9 +44,10 @@ async function outlines() {
   if (counties) {
     const drawn = L.geoJSON(counties, { pane: "outlines", interactive: false, style: { color: "#6d9481", weight: 2, fill: false } });
     layers.outlines.addLayer(drawn);
-    if (!fitted && drawn.getLayers().length) leaflet.fitBounds(drawn.getBounds(), { padding: [12, 12], animate: false });
   }
-  if (!fitted && area && !counties?.features.length && layers.outlines.getLayers()[0]) leaflet.fitBounds(layers.outlines.getLayers()[0].getBounds());
+  const area = layers.outlines.getLayers().filter((one) => one.getLayers().length).pop();
+  if (!fitted && area) leaflet.fitBounds(area.getBounds(), { padding: [12, 12], animate: false });
+  fitted = true;
 }
 
 /** Names in the middle of their outlines, only when zoomed in far enough to read them. */
@@ -75,7 +77,7 @@ export async function cameras() {
     layers.cones.addLayer(L.polygon(cone, { pane: "cones", color, weight: 1, opacity: 0.5, fillOpacity: 0.07, interactive: false }));
     const mark = L.circleMarker(here, { pane: "cones", radius: 5, color, weight: 2, fillColor: "#0b120f", fillOpacity: 1 });
     const seen = camera.last_frame_at ? words.seen.replace("{at}", new Date(camera.last_frame_at).toLocaleTimeString()) : "";
-    mark.bindTooltip(text(`${camera.name} · ${camera.state_text}`), { permanent: true, direction: "right", className: "camera-label", offset: [6, 0] });
+    mark.bindTooltip(text(`${camera.name} · ${camera.state_text}`), { direction: "right", className: "camera-label", offset: [6, 0] });
     mark.bindPopup(text(`${camera.name} · ${camera.edge} · ${camera.state_text} ${seen}`));
     layers.cones.addLayer(mark);
   }
@@ -85,7 +87,6 @@ export async function cameras() {
 export function draw(rows, chosen) {
   if (!leaflet) return;
   layers.fires.clearLayers();
-  const points = [];
   for (const row of rows) {
     const fire = JSON.parse(row.dataset.place);
     const look = { late: row.classList.contains("is-over"), chosen: row.dataset.code === chosen, open: fire.open };
@@ -93,19 +94,22 @@ export function draw(rows, chosen) {
       const here = [fire.lat, fire.lon];
       if (fire.open || look.chosen) region(here, fire, look);
       mark(here, row.dataset.code, fire, look);
-      if (fire.open) points.push(here);
       if (look.chosen) villages(fire.grid);
+      if (look.chosen && shown !== chosen) goTo(here);
     } else if (fire.bearing !== null && places.has(fire.camera) && fire.open) {
       const from = places.get(fire.camera);
       const ray = [from, move(from, fire.bearing, 10_000)];
       layers.fires.addLayer(L.polyline(ray, { pane: "fires", color: "#ffc145", weight: 2, dashArray: "6 6" }).on("click", () => choose(row.dataset.code)));
-      points.push(from);
     }
   }
-  if (!fitted && points.length) {
-    fitted = true;
-    leaflet.fitBounds(L.latLngBounds(points).pad(0.6), { maxZoom: 12.5, animate: false });
-  }
+  shown = chosen;
+}
+
+function goTo(here) {
+  const zoom = Math.max(leaflet.getZoom(), 12.5);
+  if (fitted && !matchMedia("(prefers-reduced-motion: reduce)").matches) leaflet.flyTo(here, zoom, { duration: 0.8 });
+  else leaflet.setView(here, zoom, { animate: false });
+  fitted = true;
 }
 
 function mark(here, code, fire, look) {
