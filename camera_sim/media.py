@@ -153,7 +153,7 @@ class Encoder:
         codec.options = {
             "preset": "superfast",
             "tune": "zerolatency",
-            "crf": "22",
+            "crf": "24",
             "forced-idr": "1",
             "x264-params": "scenecut=0:repeat-headers=1:annexb=1",
             "profile": "main",

@@ -33,7 +33,7 @@ LINGER_S = 60.0
 SPRITE = 96
 SMOULDERS = 0.3
 THICKEST = 0.8
-VISIBLE_TAU = 0.25
+VISIBLE_SHARE = 0.1
 VISIBLE_PIXELS = 12
 BROWN = np.array((0.80, 0.74, 0.66), np.float32)
 
@@ -243,8 +243,9 @@ def _paint(picture: U8, depth: Depth, look: Air, range_m: float, whiteness: floa
 
 
 def visible(depth: Depth | None, clearness: float) -> bool:
-    """Whether a sharp-eyed person would see the smoke: enough pixels dimmed enough, after the air's own dimming."""
+    """Whether a sharp-eyed person would see the smoke: enough pixels of which smoke, seen
+    through the air before it, makes up enough."""
     if depth is None:
         return False
-    seen = (1 - np.exp(-depth.tau)) * clearness > 1 - math.exp(-VISIBLE_TAU)
+    seen = (1 - np.exp(-depth.tau)) * clearness > VISIBLE_SHARE
     return int(np.count_nonzero(seen)) >= VISIBLE_PIXELS

@@ -119,8 +119,8 @@ class Scene:
         return None if at is None else (at[0] / view.width, at[1] / view.height)
 
     def first_visible_s(self, fire: LitFire, step_s: float = 0.5) -> float | None:
-        """Scene time of the first frame whose smoke can be seen: `plume.VISIBLE_PIXELS` pixels dimmed by
-        `plume.VISIBLE_TAU` or more; None when that does not happen within three minutes."""
+        """Scene time of the first frame whose smoke can be seen: `plume.VISIBLE_PIXELS` pixels of which
+        smoke makes up `plume.VISIBLE_SHARE` or more; None when that does not happen within three minutes."""
         clear = float(air(self.spec.light, self.view.pan_deg).clearness(fire.range_m))
         source = self._source(fire, self.view)
         for n in range(int(min(SEARCH_S, fire.stop_s - fire.start_s) / step_s)):
