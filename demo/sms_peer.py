@@ -65,7 +65,8 @@ class Message:
 @dataclass
 class Peer:
     """One account. ``faults``: error codes to answer the next requests with, 0 for none. ``fate``: the statuses each
-    message goes through (``call_fate``: each call); ``callback_copies``: how often each is reported. While ``gate`` is closed, requests wait."""
+    message goes through, ``call_fate`` each call; ``callback_copies``: how often each is reported. While ``gate`` is
+    closed, requests wait."""
 
     sid: str
     token: str

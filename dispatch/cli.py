@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from dispatch.budget import Budget
 from dispatch.channels import Channel
 from dispatch.channels.mqtt import MqttChannel
 from dispatch.channels.sms import SmsChannel
+from dispatch.channels.voice import VoiceChannel
 from dispatch.expand import Expander
 from dispatch.sender import Dispatcher
 from dispatch.settings import DispatchSettings, read_dispatch_settings
@@ -30,9 +32,18 @@ def open_channels(settings: DispatchSettings) -> list[Channel]:
         channels.append(MqttChannel(settings.server.broker))
     if settings.twilio is not None:
         channels.append(SmsChannel(settings.twilio))
+        if settings.twilio.voice_sender is not None:
+            channels.append(VoiceChannel(settings.twilio))
     if not channels:
         raise SettingsError("no channel is set up: give STRAW1530_MQTT, STRAW1530_TWILIO_…, or both")
     return channels
+
+
+def open_budgets(settings: DispatchSettings) -> dict[str, Budget]:
+    """The channels' budgets by name; a channel without one has no bound."""
+    if settings.twilio is None:
+        return {}
+    return {"sms": Budget(daily=settings.twilio.daily_texts, per_s=settings.twilio.texts_per_s)}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     names = [channel.name for channel in channels]
     log.info("ready; channels: %s", ", ".join(names))
-    with Dispatcher(database, DatabaseClock(), Expander(names, settings.zone), channels) as dispatcher:
+    expander = Expander(names, settings.zone)
+    with Dispatcher(database, DatabaseClock(), expander, channels, open_budgets(settings)) as dispatcher:
         dispatcher.run(stop)
     database.dispose()
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -23,6 +23,8 @@ from server.services.notices import Draft
 
 # From this probability on, the second grid's owner is told beside the first's.
 NEIGHBOUR = 0.25
+# A telephone call follows unless a receipt came in this time.
+VOICE_WAIT = timedelta(seconds=45)
 _JOURNALLED = 5  # candidates kept in the journal
 _ACTOR = system("dispatch")
 _OVER = FINAL_STATES | {State.VERIFIED}
@@ -75,6 +77,8 @@ class Expander:
         fresh = [call for call in calls if call.person.id not in told]
         if calls and not fresh:
             notices.drop(session, callout, now)
+            if _is_unreached(callout) and not notices.any_reached(session, callout.incident_id, told):
+                notices.call_next(session, callout, now)
             return
         drafts = list(self._drafts(session, place, callout, fresh))
         reason = (
@@ -95,7 +99,7 @@ class Expander:
             part = "neighbour" if calls else "lead"
             calls += [Call(person, part) for person in self._find(session, place, callout, grid, now)]
         if not grids:
-            calls = [Call(person, "unplaced") for person in roster.on_duty(session, incident.county_code, "duty", now)]
+            calls = self._unplaced(session, place, callout, now)
         if incident.state in _DISPATCHABLE:
             data = {
                 "cause": callout.cause,
@@ -115,8 +119,13 @@ class Expander:
         if incident.grid_code is not None:
             people = self._find(session, place, callout, incident.grid_code, now)
             return [Call(person, "lead") for person in people]
-        division = incident.county_code
-        if callout.rung == "city":
+        return self._unplaced(session, place, callout, now)
+
+    @staticmethod
+    def _unplaced(session: Session, place: Region, callout: Callout, now: datetime) -> list[Call]:
+        """While there is no grid: the duty of the camera's county, above it the city's."""
+        division = callout.incident.county_code
+        if callout.rung == "city" or _is_unreached(callout):
             division = place.above(division, "city") or division
         return [Call(person, "unplaced") for person in roster.on_duty(session, division, "duty", now)]
 
@@ -137,14 +146,17 @@ class Expander:
     def _drafts(self, session: Session, place: Region, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
         policy = parse_policy(callout.incident.policy.body)
         for call in {call.person.id: call for call in reversed(calls)}.values():
-            for channel in self._channels_of(call.person):
-                payload = message.compose(
-                    session, place, callout, policy, call.part, call.person.language, channel, self._zone
-                )
-                yield Draft(call.person, channel, payload)
+            for channel, wait in channels_of(call.person, self._channels):
+                facts = message.facts_of(place, callout, policy, call.part, self._zone)
+                payload = message.compose(session, callout, policy, facts, call.person.language, channel)
+                yield Draft(call.person, channel, payload, wait)
 
-    def _channels_of(self, person: Person) -> list[str]:
-        return [name for name in self._channels if name == "mqtt" or (name == "sms" and person.phone)]
+
+def channels_of(person: Person, channels: Sequence[str]) -> list[tuple[str, timedelta]]:
+    """The channels that lead to a person, and how long each waits. A call waits to see whether the word has arrived;
+    with no other channel there is nothing to wait for."""
+    usable = [name for name in channels if name == "mqtt" or person.phone]
+    return [(name, VOICE_WAIT if name == "voice" and len(usable) > 1 else timedelta()) for name in usable]
 
 
 def _rank(place: Region, incident: Incident) -> list[Candidate]:
@@ -162,11 +174,19 @@ def _rank(place: Region, incident: Incident) -> list[Candidate]:
     )
 
 
+def _is_unreached(callout: Callout) -> bool:
+    """Whether it stands in for a call-out that reached nobody."""
+    return callout.cause.startswith("unreached:")
+
+
 def _told(session: Session, callout: Callout) -> set[int]:
-    """Who was told for the same cause already, by another rung's call-out."""
-    rows = session.scalars(
+    """Who need not be told again: those told for the same cause by another rung's call-out; and where nobody was
+    reached, all who were told before."""
+    rows = (
         select(Notice.person_id)
         .join(Callout, Callout.id == Notice.callout_id)
-        .where(Callout.incident_id == callout.incident_id, Callout.cause == callout.cause)
+        .where(Callout.incident_id == callout.incident_id)
     )
-    return set(rows)
+    if not _is_unreached(callout):
+        rows = rows.where(Callout.cause == callout.cause)
+    return set(session.scalars(rows))

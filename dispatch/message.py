@@ -21,27 +21,13 @@ _STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose"}
 
 
 def compose(
-    session: Session,
-    place: Region,
-    callout: Callout,
-    policy: Policy,
-    part: str,
-    language: str,
-    channel: str,
-    zone: ZoneInfo,
+    session: Session, callout: Callout, policy: Policy, facts: Facts, language: str, channel: str
 ) -> dict[str, Any]:
-    """The payload of one notice, all but its id. ``part``: "lead", "neighbour" or "unplaced"."""
+    """The payload of one notice, all but its id."""
     incident = callout.incident
-    facts = _facts(place, callout, policy, part, zone)
-    text = texts.sms(language, facts) if channel == "sms" else texts.sentence(language, facts)
-    return {
-        "v": 1,
+    return words(facts, language, channel) | {
         "incident": incident.code,
         "rung": callout.rung,
-        "drill": facts.drill,
-        "title": texts.title(language, facts),
-        "text": text,
-        "place": " ".join(facts.place),
         "lat": incident.lat,
         "lon": incident.lon,
         "radius_m": _radius(incident),
@@ -53,9 +39,22 @@ def compose(
     }
 
 
-def _facts(place: Region, callout: Callout, policy: Policy, part: str, zone: ZoneInfo) -> Facts:
+def words(facts: Facts, language: str, channel: str) -> dict[str, Any]:
+    """The fields of a payload that people read."""
+    text = texts.sms(language, facts) if channel == "sms" else texts.sentence(language, facts)
+    return {
+        "v": 1,
+        "drill": facts.drill,
+        "title": texts.title(language, facts),
+        "text": text,
+        "place": " ".join(facts.place),
+    }
+
+
+def facts_of(place: Region, callout: Callout, policy: Policy, part: str, zone: ZoneInfo) -> Facts:
+    """What can be said of an incident to somebody. ``part``: "lead", "neighbour" or "unplaced"."""
     incident = callout.incident
-    step = _step(policy, callout)
+    step = step_of(policy, callout)
     limit_s = policy.dispose_limit_s if step and step.until == "report" else policy.respond_limit_s
     lead = place.names(incident.grid_code)[-1] if incident.grid_code else ""
     return Facts(
@@ -79,7 +78,7 @@ def _what(callout: Callout, step: Step | None, part: str) -> str:
     return "transfer" if callout.cause.startswith("transfer:") else "dispatch"
 
 
-def _step(policy: Policy, callout: Callout) -> Step | None:
+def step_of(policy: Policy, callout: Callout) -> Step | None:
     """The ladder's step that caused the call-out; None for a first call. After a transfer the key carries its seq."""
     key = callout.cause.partition("@")[0]
     return next((step for step in policy.ladder if step.key == key), None)

@@ -12,7 +12,7 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,11 +20,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dispatch.channels import SEND_LIMIT_S, Channel, Never, Outcome, Outgoing, Sent, TryAgain
+from dispatch.budget import Budget
+from dispatch.channels import SEND_LIMIT_S, Channel, Never, Outcome, Sent, TryAgain
 from dispatch.expand import Expander
+from dispatch.parcels import Parcel, claim
 from server.db import Clock, Database
-from server.domain.lifecycle import FINAL_STATES
-from server.models import Incident, Notice
+from server.models import Notice
 from server.services import notices
 from server.wake import Sleeper
 
@@ -34,7 +35,7 @@ assert timedelta(seconds=SEND_LIMIT_S) < notices.LEASE
 _LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
 _BATCH = 100
 # channel -> first wait and longest wait between attempts, seconds.
-_BACKOFF = {"mqtt": (1.0, 15.0), "sms": (5.0, 120.0)}
+_BACKOFF = {"mqtt": (1.0, 15.0), "sms": (5.0, 120.0), "voice": (20.0, 120.0)}
 
 
 def backoff(channel: str, attempts: int) -> timedelta:
@@ -50,6 +51,7 @@ class _Lane:
 
     channel: Channel
     pool: ThreadPoolExecutor
+    budget: Budget
     held: set[str] = field(default_factory=set)
 
     @property
@@ -61,20 +63,30 @@ class _Lane:
 @dataclass(frozen=True, slots=True)
 class _Done:
     channel: str
-    notice: Outgoing
-    attempts: int
+    parcel: Parcel
     outcome: Outcome
 
 
 class Dispatcher:
     """Use as a context manager. ``step`` does what is to do now and returns; the sends go on in their threads."""
 
-    def __init__(self, database: Database, clock: Clock, expander: Expander, channels: Sequence[Channel]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        expander: Expander,
+        channels: Sequence[Channel],
+        budgets: Mapping[str, Budget] | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._expander = expander
         self._lanes = {
-            channel.name: _Lane(channel, ThreadPoolExecutor(channel.parallel, f"send-{channel.name}"))
+            channel.name: _Lane(
+                channel,
+                ThreadPoolExecutor(channel.parallel, f"send-{channel.name}"),
+                (budgets or {}).get(channel.name, Budget()),
+            )
             for channel in channels
         }
         self._outcomes: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
@@ -127,44 +139,35 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         for lane in self._lanes.values():
-            if lane.free <= 0 or not lane.channel.ready():
+            if not lane.channel.ready():
                 continue
             with self._database.read() as session:
                 due = notices.next_attempt(session, [lane.channel.name])
-                if due is None or due > self._clock.now(session):
-                    continue
+                now = self._clock.now(session)
+            room = min(lane.free, lane.budget.allowance(now))
+            if due is None or due > now or room <= 0:
+                continue
             with self._database.write() as session:
-                claimed = self._claim(session, lane)
-            for notice in claimed:
-                lane.pool.submit(self._send, lane, _outgoing(notice), notice.attempts)
+                parcels = claim(session, lane.channel.name, self._clock.now(session), room, lane.budget)
+            lane.budget.spend(len(parcels))
+            for parcel in parcels:
+                self._submit(lane, parcel)
 
-    def _claim(self, session: Session, lane: _Lane) -> list[Notice]:
-        now = self._clock.now(session)
-        claimed = notices.claim(session, lane.channel.name, now, lane.free)
-        over = set(
-            session.scalars(
-                select(Incident.id).where(
-                    Incident.id.in_({notice.incident_id for notice in claimed}),
-                    Incident.state.in_([state.value for state in sorted(FINAL_STATES)]),
-                )
-            )
-        )
-        for notice in claimed:
-            if notice.incident_id in over:
-                notices.record_failed(session, notice.id, "the incident was over before this could be sent", now)
-        # One that is still held here (its lease ran out while the channel hung) is not sent twice at once.
-        fresh = [notice for notice in claimed if notice.incident_id not in over and notice.id not in lane.held]
+    def _submit(self, lane: _Lane, parcel: Parcel) -> None:
         with self._settled:
-            lane.held.update(notice.id for notice in fresh)
-        return fresh
+            # One that is still held here (its lease ran out while the channel hung) is not sent twice at once.
+            if not lane.held.isdisjoint(parcel.ids):
+                return
+            lane.held.update(parcel.ids)
+        lane.pool.submit(self._send, lane, parcel)
 
-    def _send(self, lane: _Lane, notice: Outgoing, attempts: int) -> None:
+    def _send(self, lane: _Lane, parcel: Parcel) -> None:
         try:
-            outcome = lane.channel.send(notice)
+            outcome = lane.channel.send(parcel.notice)
         except Exception as error:
             log.exception("the channel %s raised", lane.channel.name)
             outcome = TryAgain(f"fault in the channel: {type(error).__name__}")
-        self._outcomes.put(_Done(lane.channel.name, notice, attempts, outcome))
+        self._outcomes.put(_Done(lane.channel.name, parcel, outcome))
 
     def _record_forever(self) -> None:
         while (first := self._outcomes.get()) is not None:
@@ -181,7 +184,8 @@ class Dispatcher:
             self._record(batch)
             with self._settled:
                 for lane in self._lanes.values():
-                    lane.held.difference_update(done.notice.id for done in batch)
+                    for done in batch:
+                        lane.held.difference_update(done.parcel.ids)
                 self._settled.notify_all()
 
     def _record(self, batch: list[_Done]) -> None:
@@ -191,11 +195,11 @@ class Dispatcher:
                 with self._database.write() as session:
                     now = self._clock.now(session)
                     # Notices before incidents and each in one order, as every other writer takes them.
-                    ids = [done.notice.id for done in batch]
+                    ids = [number for done in batch for number in done.parcel.ids]
                     session.scalars(
                         select(Notice.id).where(Notice.id.in_(ids)).order_by(Notice.id).with_for_update(of=Notice)
                     ).all()
-                    for done in sorted(batch, key=lambda done: done.notice.id):
+                    for done in batch:
                         _record_one(session, done, now)
                 return
             except Exception:
@@ -204,26 +208,31 @@ class Dispatcher:
                     return
 
     def _until_due(self) -> float:
-        waiting = [lane.channel.name for lane in self._lanes.values() if lane.free > 0 and lane.channel.ready()]
+        waits = [_LOOK_EVERY_S]
         with self._database.read() as session:
-            due = notices.next_attempt(session, waiting)
             now = self._clock.now(session)
-        return max(0.0, (due - now).total_seconds()) if due else _LOOK_EVERY_S
-
-
-def _outgoing(notice: Notice) -> Outgoing:
-    person = notice.person
-    return Outgoing(notice.id, person.login, person.phone, person.language, notice.payload)
+            for lane in self._lanes.values():
+                # A full lane wakes us when it has room again, an absent one is looked at once in a while.
+                if lane.free <= 0 or not lane.channel.ready():
+                    continue
+                due = notices.next_attempt(session, [lane.channel.name])
+                if due is not None:
+                    waits.append(max((due - now).total_seconds(), lane.budget.next_token_s))
+        return max(0.0, min(waits))
 
 
 def _record_one(session: Session, done: _Done, now: datetime) -> None:
-    name = f"notice {done.notice.id} to {done.notice.login}"
+    name = f"notice {done.parcel.notice.id} to {done.parcel.notice.login}"
     match done.outcome:
         case Sent(ref):
-            notices.record_sent(session, done.notice.id, ref, now)
+            for number in done.parcel.ids:
+                notices.record_sent(session, number, ref, now)
         case TryAgain(reason):
-            log.warning("%s not sent, attempt %d: %s", name, done.attempts, reason)
-            notices.record_retry(session, done.notice.id, reason, now, backoff(done.channel, done.attempts))
+            log.warning("%s not sent, attempt %d: %s", name, done.parcel.attempts, reason)
+            wait = backoff(done.channel, done.parcel.attempts)
+            for number in done.parcel.ids:
+                notices.record_retry(session, number, reason, now, wait)
         case Never(reason):
             log.error("%s cannot be sent: %s", name, reason)
-            notices.record_failed(session, done.notice.id, reason, now)
+            for number in done.parcel.ids:
+                notices.record_failed(session, number, reason, now)

@@ -15,13 +15,18 @@ from server.settings import Settings, SettingsError, read_settings
 @dataclass(frozen=True, slots=True)
 class Twilio:
     """An account. ``sender``: a number or a messaging service; ``base_url``: None for Twilio itself;
-    ``callback_url``: where status reports reach ``server.web.callbacks`` from outside, None for no reports."""
+    ``callback_url``: where status reports reach ``server.web.callbacks`` from outside, None for no reports;
+    ``voice_sender``: the number that calls, None for no calls; ``daily_texts``: at most so many to one number in 24
+    hours, None for no bound; ``texts_per_s``: at most so many a second in all, None for no bound."""
 
     sid: str
     token: str
     sender: str
     base_url: str | None = None
     callback_url: str | None = None
+    voice_sender: str | None = None
+    daily_texts: int | None = None
+    texts_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class DispatchSettings:
 
 
 def read_dispatch_settings(environ: Mapping[str, str] | None = None) -> DispatchSettings:
-    """Read the server's settings, STRAW1530_TWILIO_SID, _TOKEN, _FROM, _BASE_URL, _CALLBACK_URL (all absent: no SMS)
-    and STRAW1530_TIMEZONE (default Asia/Shanghai). Raises SettingsError."""
+    """Read the server's settings; STRAW1530_TWILIO_SID, _TOKEN, _FROM (all absent: no SMS), _BASE_URL, _CALLBACK_URL,
+    _VOICE_FROM (absent: no calls); STRAW1530_SMS_DAILY, STRAW1530_SMS_PER_SECOND; and STRAW1530_TIMEZONE (default
+    Asia/Shanghai). Raises SettingsError."""
     env = os.environ if environ is None else environ
     return DispatchSettings(read_settings(env), _twilio(env), _zone(env.get("STRAW1530_TIMEZONE") or "Asia/Shanghai"))
 
@@ -55,7 +61,23 @@ def _twilio(env: Mapping[str, str]) -> Twilio | None:
         sender,
         base_url=_base_url(env),
         callback_url=env.get("STRAW1530_TWILIO_CALLBACK_URL") or None,
+        voice_sender=env.get("STRAW1530_TWILIO_VOICE_FROM") or None,
+        daily_texts=int(daily) if (daily := _number(env, "STRAW1530_SMS_DAILY")) is not None else None,
+        texts_per_s=_number(env, "STRAW1530_SMS_PER_SECOND"),
     )
+
+
+def _number(env: Mapping[str, str], name: str) -> float | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise SettingsError(f"{name} must be a positive number, not {text!r}")
+    return value
 
 
 def _base_url(env: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ Mainland providers take no link and reject a text repeated within a day; one seg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 SEGMENT_UNITS = 70
@@ -40,6 +41,10 @@ SENTENCES = {
     ("en", "dispose.remind"): "REMINDER {code} {place} {left} min left to put it out",
     ("en", "dispose.breach"): "OVERDUE {code} {place} not out after {minutes} min",
     ("en", "dispose.escalate"): "ESCALATED {code} {place} not out after {minutes} min",
+}
+_BUNDLES = {
+    "zh": ("{count}处疑似焚烧 {codes}，请尽快逐一签收", "等"),
+    "en": ("{count} fires: {codes}. Accept each", "…"),
 }
 _TITLES = {
     "zh": {"dispatch": "疑似焚烧", "remind": "提醒", "breach": "超时", "escalate": "升级"},
@@ -92,6 +97,17 @@ def sms(language: str, facts: Facts) -> str:
             return text
         # The longer of the two names loses its last sign.
         place, lead = (_cut(place), lead) if len(place) >= len(lead) else (place, _cut(lead))
+
+
+def bundle(language: str, codes: Sequence[str]) -> str:
+    """Several fires for one person in one segment: how many, and the codes of as many as fit."""
+    template, more = _BUNDLES[language]
+    for shown in range(len(codes), 0, -1):
+        listed = " ".join(codes[:shown]) + (more if shown < len(codes) else "")
+        text = _SIGN[language] + template.format(count=len(codes), codes=listed)
+        if units(text) <= SEGMENT_UNITS:
+            break
+    return text
 
 
 def title(language: str, facts: Facts) -> str:

@@ -90,8 +90,8 @@ def _status_reports(env: Mapping[str, str]) -> StatusReports | None:
     if not url:
         return None
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-        raise SettingsError(f"STRAW1530_TWILIO_CALLBACK_URL must be an http(s) address without a query, not {url!r}")
+    if parts.scheme not in ("http", "https") or not parts.netloc or not url.endswith("/callbacks/twilio/status"):
+        raise SettingsError(f"STRAW1530_TWILIO_CALLBACK_URL must read https://…/callbacks/twilio/status, not {url!r}")
     if not token:
         raise SettingsError(
             "STRAW1530_TWILIO_TOKEN is not set beside STRAW1530_TWILIO_CALLBACK_URL: it signs the reports"

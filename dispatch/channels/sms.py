@@ -42,12 +42,19 @@ def twilio_client(settings: Twilio) -> Client:
     return Client(settings.sid, settings.token, http_client=http)
 
 
-def callback_url(settings: Twilio, notice_id: str) -> str | None:
-    """Where Twilio reports the notice's fate. The notice's id is in the (signed) address, because a report may come
-    before our own record of the message's SID."""
+def callback_url(settings: Twilio, notice_id: str, what: str) -> str | None:
+    """Where Twilio reports the notice's fate ("status") or the key pressed ("keys"). The notice's id is in the (signed)
+    address, because a report may come before our own record of the message's SID."""
     if not settings.callback_url:
         return None
-    return f"{settings.callback_url}?{urlencode({'notice': notice_id})}"
+    return f"{settings.callback_url.rpartition('/')[0]}/{what}?{urlencode({'notice': notice_id})}"
+
+
+def close_client(client: Client) -> None:
+    """Close a client's pool of connections."""
+    http = client.http_client
+    if isinstance(http, TwilioHttpClient) and http.session is not None:
+        http.session.close()
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -80,7 +87,7 @@ class SmsChannel:
             return Never("the person has no phone number")
         by = "messaging_service_sid" if self._settings.sender.startswith("MG") else "from_"
         extra = {by: self._settings.sender}
-        if url := callback_url(self._settings, notice.id):
+        if url := callback_url(self._settings, notice.id, "status"):
             extra["status_callback"] = url
         try:
             message = self._client.messages.create(to=notice.phone, body=notice.payload["text"], **extra)
@@ -90,6 +97,4 @@ class SmsChannel:
 
     def close(self) -> None:
         """Close the pool of connections."""
-        http = self._client.http_client
-        if isinstance(http, TwilioHttpClient) and http.session is not None:
-            http.session.close()
+        close_client(self._client)

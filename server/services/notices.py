@@ -5,12 +5,12 @@ their outcome recorded. Delivery is at least once; the notice's id is the idempo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
@@ -114,7 +114,7 @@ def claim(session: Session, channel: str, now: datetime, limit: int = 100) -> li
     rows = session.scalars(
         select(Notice)
         .where(Notice.state == "pending", Notice.channel == channel, Notice.next_at <= now)
-        .order_by(Notice.next_at, Notice.created_at)
+        .order_by(Notice.next_at, Notice.created_at, Notice.callout_id, Notice.id)
         .limit(limit)
         .with_for_update(of=Notice, skip_locked=True)
     ).all()
@@ -195,18 +195,30 @@ def _fail(session: Session, notice: Notice, reason: str, now: datetime) -> None:
 
 
 def _climb(session: Session, callout: Callout, now: datetime) -> None:
-    """When nobody of a call-out can have been reached, the next rung is called at once, whatever the ladder waits for.
+    """When nobody of a call-out can have been reached, the next rung is called at once, without waiting for the
+    ladder."""
+    if not any_reached(session, callout.incident_id, callout_id=callout.id):
+        call_next(session, callout, now)
+
+
+def any_reached(
+    session: Session, incident_id: int, people: Collection[int] | None = None, *, callout_id: int | None = None
+) -> bool:
+    """Whether any of these people (or of this call-out's) was told of an incident, or may yet be.
 
     What the broker took proves nothing until a phone says so; what a provider took may still arrive.
     """
-    rows = session.execute(
-        select(Notice.channel, Notice.state, Notice.delivered_at).where(Notice.callout_id == callout.id)
+    possible = or_(
+        Notice.delivered_at.is_not(None),
+        Notice.state == "pending",
+        and_(Notice.state == "sent", Notice.channel != "mqtt"),
     )
-    if any(
-        delivered or state == "pending" or (state == "sent" and channel != "mqtt") for channel, state, delivered in rows
-    ):
-        return
-    call_next(session, callout, now)
+    found = select(Notice.id).where(Notice.incident_id == incident_id, possible).limit(1)
+    if people is not None:
+        found = found.where(Notice.person_id.in_(people))
+    if callout_id is not None:
+        found = found.where(Notice.callout_id == callout_id)
+    return session.scalar(found) is not None
 
 
 def call_next(session: Session, callout: Callout, now: datetime) -> None:

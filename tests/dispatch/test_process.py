@@ -109,10 +109,10 @@ def test_wrong_settings_stop_it_with_one_sentence(
         ),
         (
             {"STRAW1530_DATA": "d", "STRAW1530_TWILIO_CALLBACK_URL": "https://a/b?c"},
-            "STRAW1530_TWILIO_CALLBACK_URL must be an http(s) address without a query",
+            "STRAW1530_TWILIO_CALLBACK_URL must read https://…/callbacks/twilio/status",
         ),
         (
-            {"STRAW1530_DATA": "d", "STRAW1530_TWILIO_CALLBACK_URL": "https://a/b"},
+            {"STRAW1530_DATA": "d", "STRAW1530_TWILIO_CALLBACK_URL": "https://a/callbacks/twilio/status"},
             "STRAW1530_TWILIO_TOKEN is not set",
         ),
     ],

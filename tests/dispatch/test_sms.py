@@ -17,14 +17,16 @@ import pytest
 from sqlalchemy import select
 from twilio.request_validator import RequestValidator
 from werkzeug.serving import make_server
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from demo.sms_peer import Peer, serve
 from dispatch.channels import Never, Outgoing, Sent, TryAgain
 from dispatch.channels.sms import SmsChannel
+from dispatch.channels.voice import VoiceChannel, twiml
 from dispatch.expand import Expander
 from dispatch.sender import Dispatcher
 from dispatch.settings import Twilio
+from server.domain.lifecycle import Event, State
 from server.models import Notice
 from server.settings import Settings, StatusReports
 from server.web.app import create_app
@@ -60,7 +62,7 @@ def channel(base_url: str, *, token: str = TOKEN, callback_url: str | None = Non
 
 def notice(phone: str | None = "+8612000000001", text: str = "【秸秆禁烧】K7F3 石梁镇东村 疑似焚烧") -> Outgoing:
     """A notice to a number."""
-    return Outgoing("n-1", "worker-1", phone, "zh", {"id": "n-1", "text": text})
+    return Outgoing("n-1", "worker-1", phone, "zh", {"id": "n-1", "text": text, "drill": False})
 
 
 def application(world: World, reports: StatusReports = REPORTS) -> object:
@@ -149,6 +151,50 @@ def test_the_peer_refuses_like_twilio_with_a_body() -> None:
     assert (refused.value.code, body["code"], body["status"]) == (401, 20003, 401)
 
 
+# The telephone
+
+
+@contextmanager
+def telephone(base_url: str, callback_url: str | None = None) -> Iterator[VoiceChannel]:
+    """The voice channel pointed at an address."""
+    opened = VoiceChannel(Twilio(SID, TOKEN, "+12025550153", base_url, callback_url, "+12025550154"))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_a_call_says_the_text_twice_and_asks_for_a_key() -> None:
+    """Twilio's API takes the call; Chinese is spoken; the key's address carries the notice."""
+    with peer() as (account, url), telephone(url, REPORTS.url) as voice:
+        outcome = voice.send(notice())
+        call = account.messages[0]
+        assert outcome == Sent(call.sid)
+        assert call.sid.startswith("CA")
+        assert "疑似焚烧" in call.body
+        assert "签收请按一" in call.body
+        assert call.keys_to == "https://straw.example/callbacks/twilio/keys?notice=n-1"
+    spoken = twiml(notice(), None)
+    assert 'language="zh-CN"' in spoken
+    assert 'loop="2"' in spoken
+
+
+def test_a_drill_by_telephone_asks_for_no_key() -> None:
+    """There is nothing to accept."""
+    drill = notice()
+    drill.payload["drill"] = True
+    assert "Gather" not in twiml(drill, "https://straw.example/keys")
+
+
+def test_a_call_that_twilio_refuses_has_its_meaning() -> None:
+    """As with texts."""
+    with peer() as (account, url), telephone(url) as voice:
+        account.faults.append(20429)
+        assert isinstance(voice.send(notice()), TryAgain)
+        assert isinstance(voice.send(notice("+86123")), Never)
+        assert isinstance(voice.send(notice(None)), Never)
+
+
 # Status reports
 
 
@@ -171,6 +217,20 @@ class Reporter:
         signature = RequestValidator(token).compute_signature(REPORTS.url + query, fields)
         path = "/callbacks/twilio/status" + query
         return self.client.post(path, data=fields, headers={"X-Twilio-Signature": signature}).status_code
+
+    def signed(self, path: str, fields: dict[str, str], *, token: str = TOKEN) -> TestResponse:
+        """Post fields to a path below the callbacks, signed."""
+        signature = RequestValidator(token).compute_signature(REPORTS.url.removesuffix("status") + path, fields)
+        headers = {"X-Twilio-Signature": signature}
+        return self.client.post("/callbacks/twilio/" + path, data=fields, headers=headers)
+
+    def press(self, key: str, *, call: str = "CA1") -> str:
+        """A key during the call about the notice; returns what is said."""
+        return self.signed(f"keys?notice={self.notice}", {"CallSid": call, "Digits": key}).get_data(as_text=True)
+
+    def reply(self, body: str, *, phone: str = "+8612000000001", sid: str = "SM9") -> str:
+        """A text sent back; returns the answer."""
+        return self.signed("reply", {"MessageSid": sid, "From": phone, "Body": body}).get_data(as_text=True)
 
     def state(self) -> str:
         """The notice's state."""
@@ -216,6 +276,56 @@ def test_a_delivery_is_not_undone_by_a_later_report(reporter: Reporter) -> None:
     assert reporter.post("delivered") == 204
     assert reporter.post("undelivered") == 204
     assert reporter.state() == "delivered"
+
+
+def test_the_key_one_accepts_once_and_counts_as_a_receipt(reporter: Reporter) -> None:
+    """Accepted by telephone; the same call's key again gives the same answer and changes nothing."""
+    assert "已签收" in reporter.press("1")
+    assert "已签收" in reporter.press("1")
+    assert reporter.world.state(reporter.code) is State.ACCEPTED
+    assert reporter.world.events(reporter.code).count("accept") == 1
+    assert reporter.state() == "delivered"
+
+
+def test_another_key_accepts_nothing(reporter: Reporter) -> None:
+    """Only 1 does."""
+    assert "Say" not in reporter.press("2")
+    assert reporter.world.state(reporter.code) is State.DISPATCHED
+
+
+def test_a_second_to_press_is_told_that_somebody_was_first(reporter: Reporter) -> None:
+    """The first answer wins."""
+    reporter.world.apply(reporter.code, Event.ACCEPT, "worker-2")
+    assert "已由他人签收" in reporter.press("1")
+
+
+def test_a_forged_key_is_refused(reporter: Reporter) -> None:
+    """403."""
+    fields = {"CallSid": "CA1", "Digits": "1"}
+    assert reporter.signed(f"keys?notice={reporter.notice}", fields, token="guess").status_code == 403
+    assert reporter.world.state(reporter.code) is State.DISPATCHED
+
+
+@pytest.mark.parametrize("body", ["{code}", " {lower} ok", "签收 {code}。", "1 {code}"])
+def test_the_code_sent_back_accepts(reporter: Reporter, body: str) -> None:
+    """In capitals or not, with words around it."""
+    written = body.format(code=reporter.code, lower=reporter.code.lower())
+    assert "已签收" in reporter.reply(written)
+    assert reporter.world.state(reporter.code) is State.ACCEPTED
+
+
+@pytest.mark.parametrize("body", ["", "ok", "ZZZZ", "签收"])
+def test_a_reply_without_a_known_code_is_asked_for_one(reporter: Reporter, body: str) -> None:
+    """And accepts nothing."""
+    assert "请回复编号" in reporter.reply(body)
+    assert reporter.world.state(reporter.code) is State.DISPATCHED
+
+
+def test_a_reply_for_somebody_elses_fire_accepts_nothing(reporter: Reporter) -> None:
+    """Another village's owner, and a number nobody has."""
+    assert "不能签收" in reporter.reply(reporter.code, phone="+8612000000004")
+    assert "Message>" not in reporter.reply(reporter.code, phone="+8612000000999")
+    assert reporter.world.state(reporter.code) is State.DISPATCHED
 
 
 def test_a_whole_delivery_with_repeated_reports(world: World, tmp_path: Path) -> None:

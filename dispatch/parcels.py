@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""From claimed notices to what a channel is given: without the needless, within the budget, and several fires for one
+person in one text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from dispatch import needless, texts
+from dispatch.budget import Budget
+from dispatch.channels import Outgoing
+from server.models import Notice
+from server.services import notices
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One thing to send. ``ids``: the notices it settles, its own among them; ``attempts``: the most of theirs."""
+
+    notice: Outgoing
+    ids: tuple[str, ...]
+    attempts: int
+
+
+def claim(session: Session, channel: str, now: datetime, room: int, budget: Budget) -> list[Parcel]:
+    """Claim what is due on a channel, at most ``room`` notices; the caller commits, then sends."""
+    claimed = notices.claim(session, channel, now, room)
+    wanted = []
+    for notice in claimed:
+        if (reason := needless.reason(session, notice)) is not None:
+            notices.skip(session, notice, reason, now)
+        else:
+            wanted.append(notice)
+    over = budget.over_budget(session, wanted, now)
+    for notice in wanted:
+        if notice.id in over:
+            notices.record_failed(session, notice.id, "the number's texts for today are used up", now)
+    return _bundle(channel, [notice for notice in wanted if notice.id not in over])
+
+
+def _bundle(channel: str, claimed: Sequence[Notice]) -> list[Parcel]:
+    """First calls for the same person share one text; everything else goes by itself."""
+    groups: dict[object, list[Notice]] = defaultdict(list)
+    for notice in claimed:
+        alike = channel == "sms" and notice.callout is not None and notice.callout.kind == "dispatch"
+        groups[notice.person_id if alike else notice.id].append(notice)
+    return [_parcel(group) for group in groups.values()]
+
+
+def _parcel(group: Sequence[Notice]) -> Parcel:
+    first, person = group[0], group[0].person
+    payload = first.payload
+    if len(group) > 1:
+        codes = [str(notice.payload["incident"]) for notice in group]
+        payload = payload | {"text": texts.bundle(person.language, codes)}
+    outgoing = Outgoing(first.id, person.login, person.phone, person.language, payload)
+    return Parcel(outgoing, tuple(notice.id for notice in group), max(notice.attempts for notice in group))
