@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "camera-sim": ("camera_sim.cli:main", "serve simulated lookout cameras over RTSP"),
     "broker": ("demo.broker:main", "run the embedded MQTT broker (demo and small installations)"),
     "audit": ("server.audit.cli:main", "look whether the clock does its work; 1 when something is wrong"),
+    "evidence": ("server.evidence.cli:main", "export an incident's proof, verify one, or check the whole record"),
     "admin": ("server.admin.cli:main", "set up the database, the region, people and cameras"),
 }
 

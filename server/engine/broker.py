@@ -46,6 +46,10 @@ class BrokerLink:
         """Send an acknowledgement, QoS 1. One that is lost is asked for again by its receiver."""
         self._client.publish(topic, payload, qos=1)
 
+    def keep(self, topic: str, payload: bytes) -> None:
+        """Send a message that the broker keeps for whoever subscribes later (retained), QoS 1."""
+        self._client.publish(topic, payload, qos=1, retain=True)
+
     def close(self) -> None:
         """Disconnect and end the thread."""
         self._client.disconnect()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""``straw1530 engine``: MQTT intake and the clock, in one process."""
+"""``straw1530 engine``: MQTT intake, the clock, its auditor's heartbeat and the notary, in one process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from server.admin.schema import require_current
+from server.audit import beat
 from server.db import Database, DatabaseClock
 from server.engine.broker import BrokerLink
 from server.engine.clock import ClockLoop
+from server.engine.duties import every
 from server.engine.intake import Intake
+from server.evidence import keys, notary
 from server.settings import SettingsError, read_settings
 
 
@@ -23,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
         prog="straw1530 engine",
-        description="Take in sightings and answers over MQTT and fire the ladder's deadlines.",
+        description="Take in sightings and answers over MQTT, fire the ladder's deadlines, audit and sign the journal.",
         epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port.",
     )
     parser.add_argument("--name", default=f"engine-{socket.gethostname()}", help="this replica's name on the broker")
@@ -34,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
         broker = settings.require_broker()
         database = Database(settings.database_url)
         require_current(database)
+        key = keys.load(settings.data_dir)
     except SettingsError as error:
         print(f"engine: {error}", file=sys.stderr)
         return 2
@@ -43,9 +48,17 @@ def main(argv: Sequence[str]) -> int:
     clock = DatabaseClock()
     link = BrokerLink(broker, args.name, stop)
     link.start(Intake(database, clock, settings.evidence_dir, link.publish).handle)
+    loop = ClockLoop(database, clock)
+    heart = beat.Heart(
+        database, clock, settings.data_dir / "heartbeat.json", lambda: time.monotonic() - loop.alive_at, link.keep
+    )
+    sealer = notary.Notary(database, clock, key, settings.data_dir / "checkpoints", link.keep)
+    duties = [every(stop, beat.EVERY_S, "heartbeat", heart.step), every(stop, notary.EVERY_S, "notary", sealer.step)]
     try:
-        ClockLoop(database, clock).run(stop)
+        loop.run(stop)
     finally:
+        for duty in duties:
+            duty.join(10)
         link.close()
         database.dispose()
     return 0

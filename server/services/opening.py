@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import select
@@ -56,7 +57,10 @@ def open_incident(
         incident.range_m, incident.along_m, incident.across_m = place.range_m, place.along_m, place.across_m
     session.add(incident)
     session.flush()
-    content = dict(data) | ({"reopens": reopens.code} if reopens else {})
+    # The line binds the rules under which the incident is judged.
+    body = incident.policy.body
+    policy = {"version": incident.policy.version, "sha256": sha256(journal.canonical(body).encode()).hexdigest()}
+    content = dict(data) | {"policy": policy} | ({"reopens": reopens.code} if reopens else {})
     journal.append(session, incident, Event.OPEN, State.SUSPECTED, actor=actor, now=now, data=content)
     session.flush()
     deadlines.reconcile(session, incident, now)

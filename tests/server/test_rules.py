@@ -116,7 +116,7 @@ def test_a_closed_fire_is_reopened_as_a_new_one_linked_to_it(world: World) -> No
     assert world.state(first) is State.CLOSED
     assert row(world, second).reopens_id == row(world, first).id
     assert row(world, second).grid_code == VILLAGE
-    assert world.journal(second)[0].data == {"reopens": first}
+    assert world.journal(second)[0].data["reopens"] == first
     assert world.callouts(second) == [("dispatch", "owner")]
     world.apply(second, Event.DISPATCH, None, grid=VILLAGE)
     world.advance(minutes=5.1)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Takes new journal lines into the log at intervals and publishes the signed root, so that copies lie where the
+operator cannot reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from server.audit.beat import write_durably
+from server.db import Clock, Database
+from server.evidence import log
+from server.evidence.keys import SigningKey
+
+TOPIC = "straw1530/v1/server/checkpoint"
+EVERY_S = 60.0
+LATEST, ALL = "checkpoint.txt", "checkpoints.log"
+
+
+class Notary:
+    """``folder`` gets the newest checkpoint and the list of all; ``publish`` sends a retained message."""
+
+    def __init__(
+        self, database: Database, clock: Clock, key: SigningKey, folder: Path, publish: Callable[[str, bytes], None]
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._key = key
+        self._folder = folder
+        self._publish = publish
+
+    def step(self) -> int:
+        """Take in all there is; returns how many checkpoints were signed and published."""
+        signed = 0
+        while True:
+            with self._database.write() as session:
+                checkpoint = log.take_in(session, self._key, self._clock.now(session))
+            if checkpoint is None:
+                return signed
+            signed += 1
+            self._hand_out(checkpoint.note)
+
+    def _hand_out(self, note: str) -> None:
+        """After the commit only: what was published must be what the database holds."""
+        write_durably(self._folder / LATEST, note.encode())
+        with (self._folder / ALL).open("a", encoding="utf-8") as file:
+            file.write(note + "\n")
+        self._publish(TOPIC, note.encode())
