@@ -39,9 +39,9 @@ CREATE TABLE IF NOT EXISTS pictures (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     stored_at TEXT NOT NULL,
-    jpeg BLOB NOT NULL,
     size INTEGER NOT NULL,
-    parked TEXT
+    parked TEXT,
+    jpeg BLOB NOT NULL -- last, so that the rest is read without it
 ) STRICT;
 """
 _WAITING = """

@@ -35,7 +35,8 @@ def overlap(first: Detection, second: Detection) -> float:
 def test_smoke_is_found_at_its_place(shared: Path, backend: Backend, size: tuple[int, int]) -> None:
     """A real plume is found where it is, in pixels of the picture as given, whatever its size."""
     image = np.asarray(cv2.resize(picture_of(shared, "0050.jpg"), size), np.uint8)
-    found = load_model(backend=backend, threads=1).detect(image, 0.4)
+    model = load_model(backend=backend, threads=1)
+    found = model.detect(image, model.card.confidence)
     assert found
     x1, y1, x2, y2 = found[0].box
     width, height = size
