@@ -245,18 +245,16 @@ class Connection:
         if self._waiting and not unit.keyframe:
             return
         self._waiting = False
+        packets = [(packet, 0) for packet in self._rtp.packets(unit)]
         if unit.wall_s - self._reported_s >= REPORT_EVERY_S:
             self._reported_s = unit.wall_s
-            self._packet(self._rtp.sender_report(unit.wall_s), control=True)
-        for packet in self._rtp.packets(unit):
-            self._packet(packet, control=False)
-
-    def _packet(self, packet: bytes, control: bool) -> None:
+            packets.insert(0, (self._rtp.sender_report(unit.wall_s), 1))
         if self.channel is not None:
-            head = b"$" + bytes((self.channel + control,)) + len(packet).to_bytes(2, "big")
-            self.writer.write(head + packet)
+            self.writer.write(b"".join(_interleaved(packet, self.channel + kind) for packet, kind in packets))
         elif self.ports is not None and self.hub.udp is not None:
-            self.hub.udp.sendto(packet, (self.writer.get_extra_info("peername")[0], self.ports[control]))
+            host = self.writer.get_extra_info("peername")[0]
+            for packet, kind in packets:
+                self.hub.udp.sendto(packet, (host, self.ports[kind]))
 
     def _send(self, reply: Reply, cseq: str) -> None:
         body = reply.body.encode()
@@ -265,3 +263,7 @@ class Connection:
             headers.append(("Content-Length", str(len(body))))
         text = f"RTSP/1.0 {reply.status} {REASONS[reply.status]}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers)
         self.writer.write(text.encode() + b"\r\n" + body)
+
+
+def _interleaved(packet: bytes, channel: int) -> bytes:
+    return b"$" + bytes((channel,)) + len(packet).to_bytes(2, "big") + packet

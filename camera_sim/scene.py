@@ -201,17 +201,9 @@ class Scene:
         at = self.epoch + timedelta(seconds=t_s, hours=8)
         size = picture.shape[1] / 1280
         text = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}  {self.spec.camera.id}"
-        for colour, thick in (((20, 20, 20), 3), ((235, 235, 235), 1)):
-            cv2.putText(
-                picture,
-                text,
-                (round(16 * size), round(30 * size)),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.6 * size,
-                colour,
-                thick,
-                cv2.LINE_AA,
-            )
+        for colour, shift in (((25, 25, 25), 1), ((235, 235, 235), 0)):
+            corner = (round(16 * size) + shift, round(30 * size) + shift)
+            cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.6 * size, colour, 1, cv2.LINE_AA)
 
 
 def _grain(spec: SceneSpec) -> list[tuple[U8, U8]]:

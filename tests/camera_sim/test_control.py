@@ -18,6 +18,7 @@ import pytest
 
 from camera_sim.control import ControlServer
 from camera_sim.server import CameraServer, open_camera
+from camera_sim.spec import builtin_scenes
 from tests.camera_sim.make import folder, get, open_stream, packets_left, post, spec, watch
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200)]
@@ -145,6 +146,13 @@ def test_the_command_refuses_what_it_cannot_show(tmp_path: Path) -> None:
             assert done.returncode == 2
             assert words in done.stderr
             assert done.stderr.count("\n") == 1
+
+
+def test_the_command_lists_its_scenes() -> None:
+    """--list-scenes names every built-in scene with its note."""
+    done = run("--list-scenes")
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == sorted(builtin_scenes())
 
 
 def test_the_command_serves_until_told_to_stop(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from camera_sim.auth import Credentials
+from camera_sim.rtp import Packetizer, timestamp
 from camera_sim.server import CameraServer, open_camera
 from tests.camera_sim.make import folder, open_stream, spec, watch
 
@@ -77,6 +80,22 @@ def test_a_folder_loops(cameras: CameraServer) -> None:
     assert set(changes) == {0, 1, 2}
 
 
+def test_a_video_file_loops(tmp_path: Path) -> None:
+    """A video plays at its own rate and starts again after its end."""
+    path = tmp_path / "Field Test.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    for colour in COLOURS:
+        for _ in range(2):
+            writer.write(np.full((96, 128, 3), colour, np.uint8))
+    writer.release()
+    camera = open_camera(path)
+    assert (camera.id, camera.source.fps) == ("field-test", 10)
+    with CameraServer([camera]) as server:
+        seen = [int(np.argmax(picture.mean(axis=(0, 1)))) for picture in watch(server.url(camera.id), 16)]
+    assert [a for a, b in zip(seen, seen[1:], strict=False) if a > b], "it never began again"
+    assert set(seen) == {0, 1, 2}
+
+
 def test_keyframes_come_each_second(cameras: CameraServer) -> None:
     """A keyframe at least each second, so that decoding keyframes alone follows the scene."""
     with open_stream(cameras.url("tower-a")) as container:
@@ -113,3 +132,35 @@ def test_a_password_is_asked_for(tmp_path: Path, password: str, allowed: bool) -
         else:
             with pytest.raises(av.error.HTTPUnauthorizedError):
                 watch(url, 1)
+
+
+def test_a_client_that_never_reads_holds_up_nobody(tmp_path: Path) -> None:
+    """While one client plays and never reads, another still gets its pictures at their pace."""
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    for n in range(3):
+        picture = np.random.default_rng(n).integers(0, 255, (480, 640, 3), np.uint8)
+        cv2.imwrite(str(noise / f"{n}.png"), picture)
+    with CameraServer([open_camera(noise, fps=20)]) as server:
+        url = server.url("noise")
+        with socket.create_connection((server.host, server.port)) as stuck:
+            ask(stuck, f"SETUP {url}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1")
+            ask(stuck, f"PLAY {url} RTSP/1.0\r\nCSeq: 2")
+            assert server.wait_for_clients("noise", 1)
+            assert len(watch(url, 40)) == 40
+
+
+def ask(client: socket.socket, request: str) -> None:
+    """Send a request and read the head of its answer, which must be good."""
+    client.sendall(f"{request}\r\n\r\n".encode())
+    assert client.recv(15) == b"RTSP/1.0 200 OK"
+    while b"\r\n\r\n" not in client.recv(4096):
+        pass
+
+
+def test_reports_tie_stream_time_to_wall_time() -> None:
+    """A sender report holds one instant as NTP time and as RTP time, so that clients can date each picture."""
+    report = Packetizer(ssrc=7).sender_report(1_800_000_000.25)
+    seconds, fraction, rtp = struct.unpack("!III", report[8:20])
+    assert seconds + fraction / 2**32 == pytest.approx(1_800_000_000.25 + 2_208_988_800)
+    assert rtp == timestamp(1_800_000_000.25)
