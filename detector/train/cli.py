@@ -61,7 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     review = commands.add_parser("from-review", help="turn verdicts from operation into a dataset for `run`")
     review.add_argument("folder", type=Path, help="pictures and verdicts.jsonl")
     review.add_argument("--out", type=Path, required=True, help="folder for the dataset")
+
+    quantise = commands.add_parser("quantise", help="calibrate a model to int8 (OpenVINO)")
+    quantise.add_argument("--model", type=Path, required=True, help="the float model (.onnx with its card)")
+    quantise.add_argument("--pictures", type=Path, required=True, help="folder of training pictures")
+    quantise.add_argument("--out", type=Path, required=True, help="the int8 model (.xml)")
     return parser
+
+
+def _quantise(options: argparse.Namespace) -> int:
+    from detector.train.quantise import quantise
+
+    pictures = sorted(p for p in options.pictures.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    quantise(options.model, options.out, pictures[:: max(len(pictures) // 200, 1)])
+    print(f"{options.out}")
+    return 0
 
 
 def _from_review(options: argparse.Namespace) -> int:
@@ -107,7 +121,13 @@ def _export(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run one training command; 1 with a sentence on stderr when it cannot be done."""
     options = _parser().parse_args(argv)
-    actions = {"export": _export, "composite": _composite, "run": _run, "from-review": _from_review}
+    actions = {
+        "export": _export,
+        "composite": _composite,
+        "run": _run,
+        "from-review": _from_review,
+        "quantise": _quantise,
+    }
     try:
         return actions[options.command](options)
     except (TrainingUnavailable, ValueError, OSError) as error:

@@ -66,3 +66,11 @@ def test_missing_weights_are_named(tmp_path: Path, capsys: pytest.CaptureFixture
     """The path is in the sentence."""
     assert main(["export", "--weights", str(tmp_path / "no.npz"), "--out", str(tmp_path)]) == 1
     assert "no weights at" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nncf") is not None, reason="nncf is installed here")
+def test_without_nncf_the_command_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence with the command that installs it."""
+    arguments = ["quantise", "--model", str(SHIPPED), "--pictures", str(tmp_path), "--out", str(tmp_path / "q.xml")]
+    assert main(arguments) == 1
+    assert "constraints-train.txt" in capsys.readouterr().err
