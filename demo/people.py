@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from server.admin.preflight import NEEDED
 from server.models import Division, Duty, Person
+from server.queries.preflight import NEEDED
 
 _SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜"
 _GIVEN = ("建国", "秀英", "志强", "桂花", "永福", "小明", "春兰", "德胜", "美玲", "国平", "水根", "凤仙", "金海")

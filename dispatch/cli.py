@@ -39,6 +39,14 @@ def open_channels(settings: DispatchSettings) -> list[Channel]:
     return channels
 
 
+def channel_names(settings: DispatchSettings) -> list[str]:
+    """The names of the channels that are set up."""
+    names = ["mqtt"] if settings.server.broker is not None else []
+    if settings.twilio is not None:
+        names += ["sms"] + (["voice"] if settings.twilio.voice_sender is not None else [])
+    return names
+
+
 def open_budgets(settings: DispatchSettings) -> dict[str, Budget]:
     """The channels' budgets by name; a channel without one has no bound."""
     if settings.twilio is None:

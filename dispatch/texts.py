@@ -28,6 +28,8 @@ SENTENCES = {
     ("zh", "dispose.remind"): "提醒 {code} {place} 距处置时限还有{left}分钟，请尽快处置并反馈",
     ("zh", "dispose.breach"): "超时 {code} {place} {minutes}分钟未处置完毕，请督促",
     ("zh", "dispose.escalate"): "升级 {code} {place} {minutes}分钟仍未处置完毕，请介入",
+    ("zh", "drill"): "{code} 通知测试，{time}发出，收到即可，无需行动",
+    ("en", "drill"): "{code} test notice of {time}. Nothing to do",
     ("en", "dispatch"): "{code} {place} smoke seen {time}. Accept within {limit} min",
     ("en", "neighbour"): "{code} {place} border, smoke seen {time}. {lead} leads, please help",
     ("en", "transfer"): "{code} {place} smoke seen {time}, handed to you. Accept in {limit} min",
@@ -47,8 +49,8 @@ _BUNDLES = {
     "en": ("{count} fires: {codes}. Accept each", "…"),
 }
 _TITLES = {
-    "zh": {"dispatch": "疑似焚烧", "remind": "提醒", "breach": "超时", "escalate": "升级"},
-    "en": {"dispatch": "Smoke", "remind": "Reminder", "breach": "Overdue", "escalate": "Escalated"},
+    "zh": {"dispatch": "疑似焚烧", "remind": "提醒", "breach": "超时", "escalate": "升级", "drill": "通知测试"},
+    "en": {"dispatch": "Smoke", "remind": "Reminder", "breach": "Overdue", "escalate": "Escalated", "drill": "Test"},
 }
 
 

@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": ("server.web.cli:main", "serve the pages and the API"),
     "engine": ("server.engine.cli:main", "take in sightings and answers, and run the clocks"),
     "dispatch": ("dispatch.cli:main", "find who answers for a place and send the notices"),
+    "drill": ("dispatch.drill:main", "send a marked test to chosen people and report who could be reached"),
     "detector": ("detector.cli:main", "run an edge box: watch its cameras and send sightings"),
     "replay": ("detector.replay:main", "run detection and confirmation over a video or a folder of frames"),
     "evaluate": ("detector.evaluate:main", "measure a model on labelled images"),

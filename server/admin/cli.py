@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import secrets
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import func, inspect, select
@@ -17,12 +18,13 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from server.admin import cameras, people, policy, preflight, region, schema
+from server.admin import cameras, people, policy, region, schema
 from server.admin.crs import TO_WGS84
 from server.db import Database
 from server.domain.errors import DomainError, Invalid, Missing
 from server.domain.policy import Policy
 from server.models import Camera, Division, Duty, EdgeBox, Person, PolicyVersion
+from server.queries import preflight
 from server.services import policies
 from server.settings import SettingsError, read_settings
 
@@ -138,12 +140,19 @@ def _ask() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def run_preflight(_args: argparse.Namespace, database: Database) -> int:
-    """List who could not be called; 1 when there is anybody."""
+def run_preflight(args: argparse.Namespace, database: Database) -> int:
+    """List who could not be called, now or in the days to come; 1 when there is anybody."""
+    channels = args.channels.split(",")
     with database.read() as session:
-        found = preflight.gaps(session, datetime.now(UTC))
-    for gap in found:
+        now = datetime.now(UTC)
+        found = preflight.gaps(session, now, ahead=timedelta(days=args.days), channels=channels, prefix=args.area)
+    if args.json:
+        lines = [{name: getattr(gap, name) for name in ("division", "name", "post", "text")} for gap in found]
+        args.json.write_text(json.dumps({"at": now.isoformat(), "gaps": lines}, ensure_ascii=False, indent=1))
+    for gap in found[: args.limit]:
         print(gap)
+    if len(found) > args.limit:
+        print(f"… and {len(found) - args.limit} more")
     print(f"{len(found)} gaps" if found else "every post is held by somebody who can be reached")
     return 1 if found else 0
 
@@ -198,7 +207,12 @@ def _parser() -> argparse.ArgumentParser:
     command = add(commands, "password", password)
     command.add_argument("login")
     command.add_argument("--generate", action="store_true", help="make one and print it, instead of reading it")
-    add(commands, "preflight", run_preflight)
+    command = add(commands, "preflight", run_preflight)
+    command.add_argument("--days", type=float, default=7, help="look so far ahead for holes in the roster (default 7)")
+    command.add_argument("--channels", default="mqtt,sms", help="those that are set up (default %(default)s)")
+    command.add_argument("--area", default="", help="only divisions whose code begins so")
+    command.add_argument("--limit", type=int, default=50, help="print at most so many (default 50)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write them all to a file")
     add(commands, "list", show)
     return parser
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,12 @@ def test_from_nothing_to_a_working_installation(
         assert person.session_epoch == 1
         assert [camera.pan for camera in session.scalars(select(Camera))] == [90]
         assert len(session.scalars(select(PolicyVersion)).all()) == 1
-    assert run("preflight") == 1
+    assert run("preflight --limit 5000") == 1
     assert "330802 柯城区: nobody is duty" in capsys.readouterr().out
+    assert run(f"preflight --area 330802 --limit 1 --json {tmp_path / 'gaps.json'}") == 1
+    assert "… and" in capsys.readouterr().out
+    listed = json.loads((tmp_path / "gaps.json").read_text())["gaps"]
+    assert {gap["division"][:6] for gap in listed} == {"330802"}
     database.dispose()
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from sqlalchemy import delete, select
 
 from demo.people import add_people
 from demo.region import FOLDER
-from server.admin import preflight
 from server.admin.people import import_people
 from server.admin.phones import to_e164
 from server.admin.region import check_region, import_region
@@ -22,6 +21,7 @@ from server.admin.tables import Refused
 from server.db import Database
 from server.domain.errors import Invalid
 from server.models import Duty, Person
+from server.queries import preflight
 from tests.support.world import COUNTY, NEIGHBOUR, TOWNSHIP, VILLAGE, World
 
 HEADER = "login,name,phone,language,role,area,post,division,starts_at,ends_at\n"
@@ -216,6 +216,31 @@ def test_preflight_names_who_has_no_channel(world: World) -> None:
         owner.password_hash = "scrypt:…"
         session.flush()
         assert [gap for gap in preflight.gaps(session, world.now) if gap.division == VILLAGE] == []
+
+
+def test_preflight_finds_a_hole_in_the_roster_before_it_comes(world: World) -> None:
+    """Shifts that leave three hours on the second day uncovered: the gap with its hours, and none when filled."""
+    hour = timedelta(hours=1)
+    with world.database.write() as session:
+        duty = session.scalars(select(Duty).where(Duty.division_code == VILLAGE, Duty.post == "owner")).one()
+        duty.ends_at = world.now + 20 * hour
+        shift = Duty(division_code=VILLAGE, person_id=world.people["worker-2"], post="owner")
+        shift.starts_at = world.now + 23 * hour
+        session.add(shift)
+        session.flush()
+
+        def holes(days: int) -> list[tuple[object, object]]:
+            found = preflight.gaps(session, world.now, ahead=timedelta(days=days), prefix=VILLAGE)
+            return [(gap.since, gap.until) for gap in found]
+
+        assert holes(0) == []
+        assert holes(7) == [(world.now + 20 * hour, world.now + 23 * hour)]
+        shift.starts_at = world.now + 20 * hour
+        session.flush()
+        assert holes(7) == []
+        shift.ends_at = world.now + 90 * hour
+        session.flush()
+        assert holes(7) == [(world.now + 90 * hour, None)]
 
 
 def test_the_demos_people_leave_no_gap_and_come_once(database: Database) -> None:
