@@ -30,7 +30,7 @@ Box = tuple[float, float, float, float]
 class ConfirmParams:
     """All that is tuned. Times in seconds, lengths as fractions of the frame or of a box where said."""
 
-    evidence: float = 1.8
+    evidence: float = 1.75
     """Sum of worths that confirms."""
     least_hits: int = 2
     """Least number of counted detections."""
@@ -44,7 +44,7 @@ class ConfirmParams:
     """Taken off for each frame in the window that saw nothing where a counted detection had been."""
     large_area: float = 0.15
     """Of the frame. On lookout towers 19 of 20 labelled plumes are below 0.11; false boxes in fog average 0.45."""
-    large_weight: float = 0.4
+    large_weight: float = 0.35
     """What detections are multiplied by on a track that was large when it was first seen."""
     max_travel: float = 1.0
     """How far the foot may have moved within the window, in sizes of the box, before it is a cloud."""
