@@ -42,7 +42,5 @@ class OnnxModel(ABC):
         rows, columns = image.shape[:2]
         return [
             Detection((float(x1), float(y1), float(x2), float(y2)), float(score), self.card.classes[number])
-            for (x1, y1, x2, y2), score, number in zip(
-                placed.undo(boxes, columns, rows), scores, classes, strict=True
-            )
+            for (x1, y1, x2, y2), score, number in zip(placed.undo(boxes, columns, rows), scores, classes, strict=True)
         ]
