@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a call-out to notices: which grid, who answers for it, and what each is told through which channel."""
+"""From call-outs to notices: which grid, who answers for it, and what each is told through which channel."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,12 +11,14 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
-from dispatch import message, region, roster
+from dispatch import message, region
 from dispatch.region import Region
 from dispatch.responsible import Candidate
+from dispatch.roster import Roster
 from server.domain.lifecycle import FINAL_STATES, Event, State
-from server.domain.policy import parse_policy
+from server.domain.policy import Policy, parse_policy
 from server.models import Callout, Incident, Notice, Person
 from server.services import incidents, notices
 from server.services.actors import system
@@ -46,6 +49,7 @@ class Expander:
         self._channels = tuple(channels)
         self._zone = zone
         self._region: Region | None = None
+        self._policies: dict[int, Policy] = {}
 
     def step(self, session: Session, now: datetime, limit: int = 25) -> int:
         """Expand at most ``limit`` waiting call-outs; the caller commits. Returns how many there were."""
@@ -53,85 +57,137 @@ class Expander:
         if not waiting:
             return 0
         self._region = region.load(session, self._region)
-        # All incidents at once and in one order, so that two writers never wait for each other.
-        session.scalars(
-            select(Incident)
-            .where(Incident.id.in_({callout.incident_id for callout in waiting}))
-            .order_by(Incident.opened_at, Incident.id)
-            .with_for_update(of=Incident)
-        ).all()
+        locked = incidents.lock_all(session, {callout.incident_id for callout in waiting})
         for callout in waiting:
-            self._expand(session, self._region, callout, now)
+            set_committed_value(callout, "incident", locked[callout.incident_id])
+        batch = _Batch(session, self._region, waiting, now)
+        for callout in waiting:
+            self._expand(batch, callout)
         return len(waiting)
 
-    def _expand(self, session: Session, place: Region, callout: Callout, now: datetime) -> None:
-        incident = callout.incident
-        if incident.state in _OVER:
+    def _expand(self, batch: _Batch, callout: Callout) -> None:
+        session, now = batch.session, batch.now
+        if callout.incident.state in _OVER:
             notices.drop(session, callout, now)
             return
-        if callout.kind == "dispatch":
-            calls = self._dispatch(session, place, callout, now)
-        else:
-            calls = self._climb(session, place, callout, now)
-        told = _told(session, callout)
+        calls = batch.dispatch(callout) if callout.kind == "dispatch" else batch.climb(callout)
+        told = batch.told(callout)
         fresh = [call for call in calls if call.person.id not in told]
         if calls and not fresh:
             notices.drop(session, callout, now)
             if _is_unreached(callout) and not notices.any_reached(session, callout.incident_id, told):
                 notices.call_next(session, callout, now)
             return
-        drafts = list(self._drafts(session, place, callout, fresh))
-        reason = (
-            "nobody holds this post"
-            if not fresh
-            else "no channel reaches " + ", ".join(f"person {call.person.id}" for call in fresh)
-        )
-        notices.expand(session, callout, drafts, now, reason=reason)
+        reason = "nobody holds this post"
+        if fresh:
+            reason = "no channel reaches " + ", ".join(f"person {call.person.id}" for call in fresh)
+        written = notices.expand(session, callout, self._drafts(batch, callout, fresh), now, reason=reason)
+        batch.tell(callout, written)
 
-    def _dispatch(self, session: Session, place: Region, callout: Callout, now: datetime) -> list[Call]:
+    def _drafts(self, batch: _Batch, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
+        policy = self._policy(callout.incident)
+        picture = batch.pictures.get(callout.incident_id)
+        for call in {call.person.id: call for call in reversed(calls)}.values():
+            facts = message.facts_of(batch.region, callout, policy, call.part, self._zone)
+            for channel, wait in channels_of(call.person, self._channels):
+                payload = message.compose(callout, policy, facts, call.person.language, channel, picture)
+                yield Draft(call.person, channel, payload, wait)
+
+    def _policy(self, incident: Incident) -> Policy:
+        """The incident's policy; a version never changes, so each is read once."""
+        if incident.policy_id not in self._policies:
+            self._policies[incident.policy_id] = parse_policy(incident.policy.body)
+        return self._policies[incident.policy_id]
+
+
+def channels_of(person: Person, channels: Sequence[str]) -> list[tuple[str, timedelta]]:
+    """The channels that lead to a person, and how long each waits. A call waits to see whether the word has arrived;
+    with no other channel there is nothing to wait for."""
+    usable = [name for name in channels if name == "mqtt" or person.phone]
+    return [(name, VOICE_WAIT if name == "voice" and len(usable) > 1 else timedelta()) for name in usable]
+
+
+class _Batch:
+    """Some call-outs with all that must be known of them, asked for once. Their incidents are locked."""
+
+    def __init__(self, session: Session, place: Region, callouts: Sequence[Callout], now: datetime) -> None:
+        self.session = session
+        self.region = place
+        self.now = now
+        ids = {callout.incident_id for callout in callouts}
+        self.pictures = message.announced_pictures(session, ids)
+        self._ranked = {callout.incident_id: _rank(place, callout.incident) for callout in callouts}
+        self._roster = Roster(session, self._divisions(callouts), now)
+        self._told: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        rows = session.execute(
+            select(Callout.incident_id, Callout.cause, Notice.person_id)
+            .join(Notice, Notice.callout_id == Callout.id)
+            .where(Callout.incident_id.in_(ids))
+        )
+        for incident_id, cause, person_id in rows:
+            self._told[incident_id].append((cause, person_id))
+
+    def _divisions(self, callouts: Sequence[Callout]) -> set[str]:
+        """Every division whose people may be asked for."""
+        codes = {code for ranked in self._ranked.values() for code in _grids(ranked)}
+        codes |= {callout.incident.grid_code or callout.incident.county_code for callout in callouts}
+        codes |= {callout.incident.county_code for callout in callouts}
+        above = {self.region.above(code, level) for code in codes for level in ("township", "county", "city")}
+        return codes | {code for code in above if code is not None}
+
+    def told(self, callout: Callout) -> set[int]:
+        """Who need not be told again: those told for the same cause by another rung's call-out; and where nobody was
+        reached, all who were told before."""
+        everybody = _is_unreached(callout)
+        rows = self._told[callout.incident_id]
+        return {person_id for cause, person_id in rows if everybody or cause == callout.cause}
+
+    def tell(self, callout: Callout, written: Sequence[Notice]) -> None:
+        """These were told, too."""
+        self._told[callout.incident_id] += [(callout.cause, notice.person_id) for notice in written]
+
+    def dispatch(self, callout: Callout) -> list[Call]:
         """The first call, or the first after a hand-over: find the grid, journal it, tell the owners."""
         incident = callout.incident
-        ranked = _rank(place, incident)
-        grids = [candidate.code for candidate in ranked[:1]]
-        grids += [candidate.code for candidate in ranked[1:2] if candidate.probability >= NEIGHBOUR]
+        ranked = _rank(self.region, incident) if incident.grid_code else self._ranked[incident.id]
+        grids = _grids(ranked)
         calls: list[Call] = []
         for grid in grids:
             part = "neighbour" if calls else "lead"
-            calls += [Call(person, part) for person in self._find(session, place, callout, grid, now)]
+            calls += [Call(person, part) for person in self._find(callout, grid)]
         if not grids:
-            calls = self._unplaced(session, place, callout, now)
+            calls = self._unplaced(callout)
         if incident.state in _DISPATCHABLE:
             data = {
                 "cause": callout.cause,
                 "grid": grids[0] if grids else None,
+                "county": self.region.above(grids[0], "county") if grids else None,
                 "candidates": [
                     {"grid": candidate.code, "probability": round(candidate.probability, 3)}
                     for candidate in ranked[:_JOURNALLED]
                 ],
                 "people": [{"person": call.person.id, "as": call.part} for call in calls],
             }
-            incidents.apply(session, incident.code, Event.DISPATCH, actor=_ACTOR, now=now, data=data)
+            incidents.apply_to(self.session, incident, Event.DISPATCH, actor=_ACTOR, now=self.now, data=data)
         return calls
 
-    def _climb(self, session: Session, place: Region, callout: Callout, now: datetime) -> list[Call]:
+    def climb(self, callout: Callout) -> list[Call]:
         """A step of the ladder: the people of its rung for the grid, or the county's duty while there is no grid."""
-        incident = callout.incident
-        if incident.grid_code is not None:
-            people = self._find(session, place, callout, incident.grid_code, now)
-            return [Call(person, "lead") for person in people]
-        return self._unplaced(session, place, callout, now)
+        grid = callout.incident.grid_code
+        if grid is None:
+            return self._unplaced(callout)
+        return [Call(person, "lead") for person in self._find(callout, grid)]
 
-    @staticmethod
-    def _unplaced(session: Session, place: Region, callout: Callout, now: datetime) -> list[Call]:
+    def _unplaced(self, callout: Callout) -> list[Call]:
         """While there is no grid: the duty of the camera's county, above it the city's."""
         division = callout.incident.county_code
         if callout.rung == "city" or _is_unreached(callout):
-            division = place.above(division, "city") or division
-        return [Call(person, "unplaced") for person in roster.on_duty(session, division, "duty", now)]
+            division = self.region.above(division, "city") or division
+        return [Call(person, "unplaced") for person in self._roster.on_duty(division, "duty")]
 
-    def _find(self, session: Session, place: Region, callout: Callout, grid: str, now: datetime) -> tuple[Person, ...]:
+    def _find(self, callout: Callout, grid: str) -> tuple[Person, ...]:
         """The people for a grid; the journal says when somebody stands in for an empty post."""
-        found = roster.find(session, place, grid, callout.rung, now)
+        found = self._roster.find(self.region, grid, callout.rung)
         if found.people and found.rung != callout.rung:
             data = {
                 "rung": callout.rung,
@@ -140,23 +196,8 @@ class Expander:
                 "reason": "nobody holds this post",
                 "instead": found.rung,
             }
-            incidents.apply(session, callout.incident.code, Event.UNREACHED, actor=_ACTOR, now=now, data=data)
+            incidents.apply_to(self.session, callout.incident, Event.UNREACHED, actor=_ACTOR, now=self.now, data=data)
         return found.people
-
-    def _drafts(self, session: Session, place: Region, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
-        policy = parse_policy(callout.incident.policy.body)
-        for call in {call.person.id: call for call in reversed(calls)}.values():
-            for channel, wait in channels_of(call.person, self._channels):
-                facts = message.facts_of(place, callout, policy, call.part, self._zone)
-                payload = message.compose(session, callout, policy, facts, call.person.language, channel)
-                yield Draft(call.person, channel, payload, wait)
-
-
-def channels_of(person: Person, channels: Sequence[str]) -> list[tuple[str, timedelta]]:
-    """The channels that lead to a person, and how long each waits. A call waits to see whether the word has arrived;
-    with no other channel there is nothing to wait for."""
-    usable = [name for name in channels if name == "mqtt" or person.phone]
-    return [(name, VOICE_WAIT if name == "voice" and len(usable) > 1 else timedelta()) for name in usable]
 
 
 def _rank(place: Region, incident: Incident) -> list[Candidate]:
@@ -174,19 +215,12 @@ def _rank(place: Region, incident: Incident) -> list[Candidate]:
     )
 
 
+def _grids(ranked: Sequence[Candidate]) -> list[str]:
+    """The grids whose owners are told: the most probable, and its neighbour when that is likely enough."""
+    second = [candidate.code for candidate in ranked[1:2] if candidate.probability >= NEIGHBOUR]
+    return [candidate.code for candidate in ranked[:1]] + second
+
+
 def _is_unreached(callout: Callout) -> bool:
     """Whether it stands in for a call-out that reached nobody."""
     return callout.cause.startswith("unreached:")
-
-
-def _told(session: Session, callout: Callout) -> set[int]:
-    """Who need not be told again: those told for the same cause by another rung's call-out; and where nobody was
-    reached, all who were told before."""
-    rows = (
-        select(Notice.person_id)
-        .join(Callout, Callout.id == Notice.callout_id)
-        .where(Callout.incident_id == callout.incident_id)
-    )
-    if not _is_unreached(callout):
-        rows = rows.where(Callout.cause == callout.cause)
-    return set(session.scalars(rows))

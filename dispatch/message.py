@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,9 +22,9 @@ _STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose"}
 
 
 def compose(
-    session: Session, callout: Callout, policy: Policy, facts: Facts, language: str, channel: str
+    callout: Callout, policy: Policy, facts: Facts, language: str, channel: str, picture: str | None
 ) -> dict[str, Any]:
-    """The payload of one notice, all but its id."""
+    """The payload of one notice, all but its id. ``picture``: the digest of the sighting's."""
     incident = callout.incident
     return words(facts, language, channel) | {
         "incident": incident.code,
@@ -35,7 +36,7 @@ def compose(
         "t2": incident.opened_at.isoformat(),
         "accept_by": (incident.opened_at + timedelta(seconds=policy.respond_limit_s)).isoformat(),
         "dispose_by": (incident.opened_at + timedelta(seconds=policy.dispose_limit_s)).isoformat(),
-        "picture": _picture(session, incident),
+        "picture": f"/media/{picture}.jpg" if picture else None,
     }
 
 
@@ -92,15 +93,14 @@ def _place(place: Region, incident: Incident) -> tuple[str, ...]:
     return place.names(incident.county_code) + camera
 
 
-def _picture(session: Session, incident: Incident) -> str | None:
-    """The address of the first sighting's picture. It may still be on its way: the sighting announced it."""
-    announced = session.scalar(
-        select(Sighting.picture_sha256)
-        .where(Sighting.incident_id == incident.id, Sighting.picture_sha256.is_not(None))
-        .order_by(Sighting.received_at)
-        .limit(1)
+def announced_pictures(session: Session, incident_ids: Collection[int]) -> dict[int, str]:
+    """The digest of each incident's first picture. It may still be on its way: the sighting announced it."""
+    rows = session.execute(
+        select(Sighting.incident_id, Sighting.picture_sha256)
+        .where(Sighting.incident_id.in_(incident_ids), Sighting.picture_sha256.is_not(None))
+        .order_by(Sighting.received_at.desc())
     )
-    return f"/media/{announced}.jpg" if announced else None
+    return {incident_id: digest for incident_id, digest in rows if digest is not None}
 
 
 def _radius(incident: Incident) -> float | None:

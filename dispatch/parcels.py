@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from dispatch import needless, texts
 from dispatch.budget import Budget
 from dispatch.channels import Outgoing
-from server.models import Notice
+from server.models import Callout, Incident, Notice
 from server.services import notices
 
 
@@ -30,6 +32,7 @@ class Parcel:
 def claim(session: Session, channel: str, now: datetime, room: int, budget: Budget) -> list[Parcel]:
     """Claim what is due on a channel, at most ``room`` notices; the caller commits, then sends."""
     claimed = notices.claim(session, channel, now, room)
+    _load(session, claimed)
     wanted = []
     for notice in claimed:
         if (reason := needless.reason(session, notice)) is not None:
@@ -41,6 +44,18 @@ def claim(session: Session, channel: str, now: datetime, room: int, budget: Budg
         if notice.id in over:
             notices.record_failed(session, notice.id, "the number's texts for today are used up", now)
     return _bundle(channel, [notice for notice in wanted if notice.id not in over])
+
+
+def _load(session: Session, claimed: Sequence[Notice]) -> None:
+    """Give the notices their incidents and call-outs, one question for each kind."""
+    wanted_incidents = {notice.incident_id for notice in claimed}
+    wanted_callouts = {notice.callout_id for notice in claimed}
+    incidents = {row.id: row for row in session.scalars(select(Incident).where(Incident.id.in_(wanted_incidents)))}
+    callouts = {row.id: row for row in session.scalars(select(Callout).where(Callout.id.in_(wanted_callouts)))}
+    for notice in claimed:
+        if notice.incident_id is not None and notice.callout_id is not None:
+            set_committed_value(notice, "incident", incidents[notice.incident_id])
+            set_committed_value(notice, "callout", callouts[notice.callout_id])
 
 
 def _bundle(channel: str, claimed: Sequence[Notice]) -> list[Parcel]:

@@ -61,17 +61,14 @@ class RegionIndex:
         probabilities sum to less than one where the error reaches beyond the region; the list is empty when the
         position is far outside it.
         """
-        points = self._sample(lat, lon, bearing, along_m, across_m)
-        (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
-        near = self._tree.query(shapely.box(west, south, east, north))
-        found = []
-        for index in near:
-            inside = shapely.contains_xy(self._outlines[index], points[:, 0], points[:, 1])
-            share = float(np.count_nonzero(inside)) / len(points)
-            if share:
-                found.append(Candidate(self._codes[index], share))
-        if not found:
-            return self._nearest(lat, lon)
+        return self.rank_points(self._sample(lat, lon, bearing, along_m, across_m)) or self._nearest(lat, lon)
+
+    def rank_points(self, points: NDArray[np.float64]) -> list[Candidate]:
+        """The grids in which equally probable places lie, most probable first; n × 2 (longitude, latitude)."""
+        spots, near = self._tree.query(shapely.points(points))
+        inside = shapely.contains_xy(self._outlines[near], points[spots, 0], points[spots, 1])
+        counts = np.bincount(near[inside], minlength=len(self._codes))
+        found = [Candidate(self._codes[index], int(counts[index]) / len(points)) for index in counts.nonzero()[0]]
         return sorted(found, key=lambda candidate: (-candidate.probability, candidate.code))
 
     @staticmethod

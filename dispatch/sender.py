@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dispatch.budget import Budget
@@ -25,7 +24,6 @@ from dispatch.channels import SEND_LIMIT_S, Channel, Never, Outcome, Sent, TryAg
 from dispatch.expand import Expander
 from dispatch.parcels import Parcel, claim
 from server.db import Clock, Database
-from server.models import Notice
 from server.services import notices
 from server.wake import Sleeper
 
@@ -194,13 +192,7 @@ class Dispatcher:
             try:
                 with self._database.write() as session:
                     now = self._clock.now(session)
-                    # Notices before incidents and each in one order, as every other writer takes them.
-                    ids = [number for done in batch for number in done.parcel.ids]
-                    session.scalars(
-                        select(Notice.id).where(Notice.id.in_(ids)).order_by(Notice.id).with_for_update(of=Notice)
-                    ).all()
-                    for done in batch:
-                        _record_one(session, done, now)
+                    _record(session, batch, now)
                 return
             except Exception:
                 log.exception("%d outcomes could not be recorded; trying again", len(batch))
@@ -221,18 +213,18 @@ class Dispatcher:
         return max(0.0, min(waits))
 
 
-def _record_one(session: Session, done: _Done, now: datetime) -> None:
-    name = f"notice {done.parcel.notice.id} to {done.parcel.notice.login}"
-    match done.outcome:
-        case Sent(ref):
-            for number in done.parcel.ids:
-                notices.record_sent(session, number, ref, now)
-        case TryAgain(reason):
-            log.warning("%s not sent, attempt %d: %s", name, done.parcel.attempts, reason)
+def _record(session: Session, batch: list[_Done], now: datetime) -> None:
+    refs = {number: done.outcome.ref for done in batch if isinstance(done.outcome, Sent) for number in done.parcel.ids}
+    if refs:
+        notices.record_sent(session, refs, now)
+    for done in batch:
+        name = f"notice {done.parcel.notice.id} to {done.parcel.notice.login}"
+        if isinstance(done.outcome, TryAgain):
+            log.warning("%s not sent, attempt %d: %s", name, done.parcel.attempts, done.outcome.reason)
             wait = backoff(done.channel, done.parcel.attempts)
             for number in done.parcel.ids:
-                notices.record_retry(session, number, reason, now, wait)
-        case Never(reason):
-            log.error("%s cannot be sent: %s", name, reason)
+                notices.record_retry(session, number, done.outcome.reason, now, wait)
+        elif isinstance(done.outcome, Never):
+            log.error("%s cannot be sent: %s", name, done.outcome.reason)
             for number in done.parcel.ids:
-                notices.record_failed(session, number, reason, now)
+                notices.record_failed(session, number, done.outcome.reason, now)

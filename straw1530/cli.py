@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("demo.broker:main", "run the embedded MQTT broker (demo and small installations)"),
     "audit": ("server.audit.cli:main", "look whether the clock does its work; 1 when something is wrong"),
     "evidence": ("server.evidence.cli:main", "export an incident's proof, verify one, or check the whole record"),
+    "bench": ("benchmarks.cli:main", "measure the parts"),
     "admin": ("server.admin.cli:main", "set up the database, the region, people and cameras"),
 }
 

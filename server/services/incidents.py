@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,6 +50,18 @@ def lock(session: Session, code: str) -> Incident:
     return found
 
 
+def lock_all(session: Session, ids: Collection[int]) -> dict[int, Incident]:
+    """Many incidents by id, locked in the one order in which every writer takes them."""
+    rows = session.scalars(
+        select(Incident)
+        .where(Incident.id.in_(ids))
+        .order_by(Incident.opened_at, Incident.id)
+        .with_for_update(of=Incident)
+        .execution_options(populate_existing=True)
+    )
+    return {incident.id: incident for incident in rows}
+
+
 def apply(
     session: Session,
     code: str,
@@ -67,7 +79,20 @@ def apply(
     opens a new incident; its code is the entry's ``data["opened"]``. Raises a DomainError when a rule refuses; nothing
     is written then.
     """
-    incident = lock(session, code)
+    return apply_to(session, lock(session, code), event, actor=actor, now=now, data=data, answer_id=answer_id)
+
+
+def apply_to(
+    session: Session,
+    incident: Incident,
+    event: Event,
+    *,
+    actor: Actor,
+    now: datetime,
+    data: Mapping[str, Any] | None = None,
+    answer_id: str | None = None,
+) -> JournalEntry:
+    """As ``apply``, to an incident whose lock the caller holds."""
     if answer_id is not None and (earlier := _answered(session, incident, answer_id)):
         return earlier
     actors.check(session, actor, incident, event)
@@ -96,8 +121,8 @@ def apply(
     if event is Event.TRANSFER:
         _hand_over(session, incident, entry)
     if event is Event.DISPATCH:
-        _assign(session, incident, content)
-    if event not in ANNOTATIONS:
+        _assign(incident, content)
+    if event not in ANNOTATIONS and event is not Event.DISPATCH:  # no step of a ladder waits for these
         session.flush()
         deadlines.reconcile(session, incident, now)
     wake.request(session)
@@ -161,18 +186,11 @@ def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> 
     return last.from_state, last.seq
 
 
-def _assign(session: Session, incident: Incident, data: Mapping[str, Any]) -> None:
-    """The dispatcher placed the incident: its grid (``grid``, a division's code or None for not placed) and the grid's
-    county, which may be the neighbour's of the camera's."""
-    if data.get("grid") is None:
-        return
-    grid = session.get_one(Division, data["grid"])
-    incident.grid_code = grid.code
-    above: Division | None = grid
-    while above is not None and above.level != "county":
-        above = session.get(Division, above.parent_code) if above.parent_code else None
-    if above is not None:
-        incident.county_code = above.code
+def _assign(incident: Incident, data: Mapping[str, Any]) -> None:
+    """The dispatcher placed the incident: its ``grid`` (a division's code, None for not placed) and that grid's
+    ``county``, which may be the neighbour's of the camera's."""
+    incident.grid_code = data.get("grid") or incident.grid_code
+    incident.county_code = data.get("county") or incident.county_code
 
 
 def _hand_over(session: Session, incident: Incident, entry: JournalEntry) -> None:

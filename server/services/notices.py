@@ -5,7 +5,7 @@ their outcome recorded. Delivery is at least once; the notice's id is the idempo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,7 +73,6 @@ def expand(
             now=now,
             data={"rung": callout.rung, "cause": callout.cause, "reason": reason},
         )
-    session.flush()
     wake.request(session)
     return written
 
@@ -130,13 +129,28 @@ def next_attempt(session: Session, channels: Iterable[str]) -> datetime | None:
     return session.scalar(waiting)
 
 
-def record_sent(session: Session, notice_id: str, provider_ref: str | None, now: datetime) -> None:
-    """The channel took it: T3 for the incident's first. Again for a notice already sent changes nothing."""
-    notice = _pending(session, notice_id)
-    if notice is None:
-        return
-    notice.state, notice.sent_at, notice.provider_ref = "sent", now, provider_ref
-    _journal(session, notice, Event.SENT, now, {})
+def record_sent(session: Session, refs: Mapping[str, str | None], now: datetime) -> None:
+    """A channel took these notices (by id, each with the provider's reference): T3 for an incident's first. Again for a
+    notice already sent changes nothing."""
+    # Notices before incidents and each in one order, as every other writer takes them.
+    rows = session.scalars(
+        select(Notice)
+        .where(Notice.id.in_(refs), Notice.state == "pending")
+        .order_by(Notice.id)
+        .with_for_update(of=Notice)
+        .execution_options(populate_existing=True)
+    ).all()
+    callouts = {
+        callout.id: callout
+        for callout in session.scalars(select(Callout).where(Callout.id.in_({row.callout_id for row in rows})))
+    }
+    locked = incidents.lock_all(session, {row.incident_id for row in rows if row.incident_id is not None})
+    for notice in rows:
+        notice.state, notice.sent_at, notice.provider_ref = "sent", now, refs[notice.id]
+        if notice.incident_id is not None and notice.callout_id is not None:
+            about = _about(notice, callouts[notice.callout_id])
+            incidents.apply_to(session, locked[notice.incident_id], Event.SENT, actor=_DISPATCHER, now=now, data=about)
+    wake.request(session)
 
 
 def record_retry(session: Session, notice_id: str, reason: str, now: datetime, wait: timedelta) -> None:
@@ -271,11 +285,15 @@ def _journal(session: Session, notice: Notice, event: Event, now: datetime, data
         return  # a drill is in nobody's record
     code = session.scalar(select(Incident.code).where(Incident.id == notice.incident_id))
     assert code is not None
-    about = {
+    about = _about(notice, notice.callout)
+    incidents.apply(session, code, event, actor=_DISPATCHER, now=now, data=about | data)
+
+
+def _about(notice: Notice, callout: Callout) -> dict[str, Any]:
+    return {
         "notice": notice.id,
         "channel": notice.channel,
         "person": notice.person_id,
-        "rung": notice.callout.rung,
-        "cause": notice.callout.cause,
+        "rung": callout.rung,
+        "cause": callout.cause,
     }
-    incidents.apply(session, code, event, actor=_DISPATCHER, now=now, data=about | data)

@@ -15,10 +15,11 @@ from dispatch.channels import Never, TryAgain
 from dispatch.expand import Expander
 from dispatch.sender import Dispatcher, backoff
 from server.domain.lifecycle import Event
+from server.domain.place import move
 from server.models import Notice
 from server.services import notices
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock, expand, told
-from tests.support.world import FIELD, World
+from tests.support.world import CAMERA, FIELD, World
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def test_a_slow_channel_holds_up_no_other(world: World) -> None:
     sms.gate.clear()
     with dispatcher(world, mqtt, sms) as running:
         for number in range(4):
-            world.sighting(at=(28.960 + number * 0.009, 118.8154), sighting_id=f"s{number}")
+            world.sighting(at=move(*CAMERA, number * 30.0, 1_000), sighting_id=f"s{number}")
         running.step()
         threading.Timer(20, sms.gate.set).start()  # a broken test ends, too
         with world.database.read() as session:
@@ -168,7 +169,7 @@ def test_two_dispatchers_share_the_work_and_send_nothing_twice(world: World) -> 
     """Any number of replicas: every notice goes once."""
     first, second = Pigeon("mqtt"), Pigeon("mqtt")
     for number in range(8):
-        world.sighting(at=(28.960 + number * 0.0035, 118.80 + number * 0.006), sighting_id=f"s{number}")
+        world.sighting(at=move(*CAMERA, number * 25.0, 1_000), sighting_id=f"s{number}")
     with dispatcher(world, first) as one, dispatcher(world, second) as two:
         threads = [threading.Thread(target=cycle, args=(running,)) for running in (one, two)]
         for thread in threads:

@@ -250,7 +250,7 @@ def test_a_receipt_counts_for_its_own_person_only(desk: Desk) -> None:
         callout = notices.waiting_callouts(session)[0]
         worker = session.get_one(Person, desk.world.people["worker-1"])
         notice = notices.expand(session, callout, [Draft(worker, "mqtt", {})], desk.world.now)[0]
-        notices.record_sent(session, notice.id, None, desk.world.now)
+        notices.record_sent(session, {notice.id: None}, desk.world.now)
         notice_id = notice.id
     for login in ("neighbour", "worker-1", "worker-1"):
         desk.receive(f"person/{login}/receipt", {"v": 1, "notice": notice_id})

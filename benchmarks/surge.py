@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""``straw1530 bench surge``: many incidents at once, each for three people, until the last notice is handed over."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from benchmarks import figures
+from benchmarks.city import city, dispatcher, open_incident
+from benchmarks.dispatch import subscriber
+from server.models import PolicyVersion
+
+_BATCH = 50
+
+
+def measure(kind: str, folder: Path, incidents: int) -> dict[str, Any]:
+    """The seconds from the last alert's commit to the last notice in a subscriber's hand."""
+    with city(kind, folder) as place, subscriber(place) as arrived, dispatcher(place):
+        start = time.monotonic()
+        for first in range(0, incidents, _BATCH):
+            with place.database.write() as session:
+                policy = session.scalars(select(PolicyVersion)).one()
+                for number in range(first, min(first + _BATCH, incidents)):
+                    field = place.fields[number % len(place.fields)]
+                    # Three causes, so that three people are told of each.
+                    rungs = {"owner": "dispatch", "deputy": "respond.remind", "township": "respond.limit"}
+                    open_incident(session, policy, number, field, datetime.now(UTC), **rungs)
+        committed = time.monotonic()
+        wanted, end = 3 * incidents, time.monotonic() + 120
+        while len(arrived) < wanted and time.monotonic() < end:
+            time.sleep(0.02)
+        last = arrived[-1][1] if arrived else float("inf")
+    return {
+        "database": kind,
+        "incidents": incidents,
+        "notices": wanted,
+        "arrived": len(arrived),
+        "committing_s": round(committed - start, 3),
+        "all_in_hand_s": round(last - start, 3),
+        "after_the_last_commit_s": round(last - committed, 3),
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure on PostgreSQL and SQLite."""
+    parser = argparse.ArgumentParser(prog="straw1530 bench surge", description=__doc__)
+    parser.add_argument("--incidents", type=int, default=1000, help="default %(default)s")
+    parser.add_argument("--database", choices=["postgresql", "sqlite", "both"], default="both")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args(argv)
+    kinds = ["postgresql", "sqlite"] if args.database == "both" else [args.database]
+    runs = []
+    for kind in kinds:
+        with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
+            runs.append(measure(kind, Path(folder), args.incidents))
+    figures.write(args.json, "surge", {"budget_s": 2, "runs": runs})
+    return 0
