@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""From a box in a picture to a bearing and a region on the ground, on flat ground with the earth's curve.
+"""The geometry of a sighting on flat ground with the earth's curve: lines of sight, ranges, distances, one fire or two.
 
-Bearing is reliable, range is not: at 3 km a tenth of a degree of tilt is 400 m. So the answer is a point with an
-error along and across the line of sight, or a bearing alone. There is no default position.
-Terrain, measured mounts and crossing bearings refine this elsewhere; the formulas here are their fallback.
+Bearing is reliable, range is not: at 3 km a tenth of a degree of tilt is 400 m. So a place is a point with an error
+along and across the line of sight, or a bearing alone. There is no default position. ``server.locate`` carries the
+errors through, casts rays on terrain and crosses bearings; on flat ground it falls back to the formulas here.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from dataclasses import dataclass
 
 EARTH_RADIUS_M = 6_371_008.8
 # Light bends with the air, so the ground falls away as on an earth 7/6 as large (standard refraction, k = 0.13).
-_CURVE_RADIUS_M = EARTH_RADIUS_M / (1 - 0.13)
-_MAX_RANGE_M = 20_000.0
+CURVE_RADIUS_M = EARTH_RADIUS_M / (1 - 0.13)
+MAX_RANGE_M = 20_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where a camera stands and looks. Degrees; pan from true north clockwise, tilt negative below the horizon;
-    height in metres above the ground it looks at. The errors are one standard deviation."""
+    """Where a camera stands and looks. Degrees, metres, WGS-84; pan from true north clockwise, tilt negative below the
+    horizon, roll positive when the camera leans to the right.
+
+    ``height_m`` counts from the ground it looks at; ``altitude_m`` is the lens's height above sea level where that is
+    known. The errors are one standard deviation; the field of view's is a fraction of it.
+    """
 
     lat: float
     lon: float
@@ -30,13 +34,18 @@ class View:
     hfov: float
     pan_error: float = 0.5
     tilt_error: float = 0.2
+    roll: float = 0.0
+    height_error: float = 3.0
+    hfov_error: float = 0.02
+    altitude_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A position with its error: metres along the line of sight and across it, one standard deviation.
+    """A position with its error: metres along a direction and across it, one standard deviation.
 
-    ``lat``, ``lon``, ``range_m`` and the errors are None when only the bearing is known.
+    The direction is the line of sight, or the longer axis of a region where several cross. ``lat``, ``lon``,
+    ``range_m`` and the errors are None when only the bearing is known.
     """
 
     bearing: float
@@ -47,50 +56,42 @@ class Place:
     across_m: float | None = None
 
 
-def locate(view: View, box: tuple[float, float, float, float], aspect: float) -> Place:
-    """Place the foot of a plume.
+def line_of_sight(
+    pan: float, tilt: float, roll: float, hfov: float, foot: tuple[float, float], aspect: float
+) -> tuple[float, float]:
+    """Bearing and depression below the horizontal (degrees) of an image point.
 
-    ``box``: x1, y1, x2, y2 as fractions of the frame; its bottom centre is taken as the foot. ``aspect``: width over
-    height of the frame. Pin-hole camera without roll. Returns a bearing alone when the foot is at or above the horizon,
-    or beyond 20 km.
+    ``foot``: x, y as fractions of the frame, y downwards; ``aspect``: width over height of the frame. Pin-hole camera.
     """
-    focal = 0.5 / math.tan(math.radians(view.hfov) / 2)  # in frame widths
-    x = (box[0] + box[2]) / 2 - 0.5
-    y = (box[3] - 0.5) / aspect
-    bearing, depression = _ray(view, focal, x, y)
-    range_m = _ground_range(view.height_m, depression)
-    if range_m is None:
-        return Place(bearing=bearing)
-    lat, lon = move(view.lat, view.lon, bearing, range_m)
-    error = math.radians(view.tilt_error)
-    near = _ground_range(view.height_m, depression + error) or range_m
-    far = _ground_range(view.height_m, depression - error) or _MAX_RANGE_M
-    along = max((far - near) / 2, 0.02 * range_m)
-    across = max(range_m * math.radians(view.pan_error), 10.0)
-    return Place(bearing, lat, lon, range_m, along, across)
-
-
-def _ray(view: View, focal: float, x: float, y: float) -> tuple[float, float]:
-    """Bearing (degrees) and depression below the horizontal (radians) of an image point."""
-    tilt = math.radians(view.tilt)
+    focal = 0.5 / math.tan(math.radians(hfov) / 2)  # in frame widths
+    lean, turn = math.radians(roll), math.radians(tilt)
+    right, below = foot[0] - 0.5, (foot[1] - 0.5) / aspect
+    x = right * math.cos(lean) - below * math.sin(lean)
+    y = right * math.sin(lean) + below * math.cos(lean)
     # Camera axes: forward, right, down; the camera is turned down by -tilt.
-    forward = focal * math.cos(tilt) + y * math.sin(tilt)
-    down = -focal * math.sin(tilt) + y * math.cos(tilt)
-    bearing = (view.pan + math.degrees(math.atan2(x, forward))) % 360
-    return bearing, math.atan2(down, math.hypot(forward, x))
+    forward = focal * math.cos(turn) + y * math.sin(turn)
+    down = -focal * math.sin(turn) + y * math.cos(turn)
+    return (pan + math.degrees(math.atan2(x, forward))) % 360, math.degrees(math.atan2(down, math.hypot(forward, x)))
 
 
-def _ground_range(height_m: float, depression: float) -> float | None:
-    """Where a ray meets the curved ground; None when it does not within 20 km."""
-    if depression <= 0:
+def ground_range(height_m: float, depression: float) -> float | None:
+    """Where a line of sight this many degrees below the horizontal meets the curved ground, in metres; None when it
+    does not within ``MAX_RANGE_M``."""
+    if depression <= 0 or height_m <= 0:
         return None
     # height - R·tan(depression) + R²/2r = 0, the nearer root.
-    slope = math.tan(depression)
-    root = slope * slope - 2 * height_m / _CURVE_RADIUS_M
+    slope = math.tan(math.radians(depression))
+    root = slope * slope - 2 * height_m / CURVE_RADIUS_M
     if root < 0:
         return None
     range_m = 2 * height_m / (slope + math.sqrt(root))
-    return range_m if range_m <= _MAX_RANGE_M else None
+    return range_m if range_m <= MAX_RANGE_M else None
+
+
+def depression_of(height_m: float, range_m: float) -> float:
+    """How many degrees below the horizontal a point lies that is ``height_m`` lower on a flat map: inverts
+    ``ground_range``."""
+    return math.degrees(math.atan(height_m / range_m + range_m / (2 * CURVE_RADIUS_M)))
 
 
 def move(lat: float, lon: float, bearing: float, distance_m: float) -> tuple[float, float]:

@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from server import wake
 from server.domain.errors import Missing
 from server.domain.lifecycle import BURNING_STATES, Event, State
-from server.domain.place import Place, View, distance_m, locate, same_fire
+from server.domain.place import Place, View, distance_m, same_fire
 from server.domain.policy import parse_policy
+from server.locate.region import region
+from server.locate.sight import sight
 from server.models import Camera, Incident, Sighting
 from server.services import journal, opening, policies
 
@@ -71,7 +73,7 @@ def record(session: Session, report: Report, now: datetime) -> Recorded:
     camera = session.get(Camera, report.camera)
     if camera is None or camera.edge_id != report.edge:
         raise Missing(f"camera {report.camera!r} is not registered to the edge box {report.edge!r}")
-    place = locate(_view(camera, report), report.box, report.aspect)
+    place = region([sight(camera.id, _view(camera, report), report.box, report.aspect)]).place
     incident = _find(session, camera, place, _on_server_scale(report))
     opened = incident is None
     if incident is None:
