@@ -16,33 +16,13 @@ from server.domain.clocks import STAMPING, Entry, Interval, Stamps, Verdict, int
 from server.domain.lifecycle import OPEN_STATES, State
 from server.domain.policy import Policy, parse_policy
 from server.models import Camera, Division, Incident, JournalEntry, Picture, PolicyVersion, Sighting
+from server.queries.places import PlaceName, village_name
 from server.queries.viewer import Viewer, visible
 
 _OPEN = sorted(state.value for state in OPEN_STATES)
 _STAMPING = sorted(event.value for event in STAMPING)
 RECENT = timedelta(hours=24)
 LIST_LIMIT = 200
-# How the register of divisions ends names, and what remains of it in speech: 荞麦坞村委会 is 荞麦坞村.
-_COMMITTEES = (("村民委员会", "村"), ("村委会", "村"), ("居民委员会", ""), ("居委会", ""))
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceName:
-    """County, township and village by name; township and village are None until the grid is known."""
-
-    county: str
-    township: str | None = None
-    village: str | None = None
-
-    @property
-    def full(self) -> str:
-        """柯城区 石梁镇 某村."""
-        return " ".join(part for part in (self.county, self.township, self.village) if part)
-
-    @property
-    def nearest(self) -> str:
-        """The most exact name there is."""
-        return self.village or self.township or self.county
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +179,6 @@ def _summary(row: Row[Any], policy: Policy, journal: Iterable[Entry], picture: S
         clocks=intervals(times, policy, now),
         picture=picture,
     )
-
-
-def village_name(name: str) -> str:
-    """What people call a village or community: the register's name without its committee."""
-    for ending, tail in _COMMITTEES:
-        if name.endswith(ending) and len(name) > len(ending):
-            stem = name.removesuffix(ending)
-            return stem if stem.endswith(tail) else stem + tail
-    return name
 
 
 def _place(row: Row[Any]) -> PlaceName:

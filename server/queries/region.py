@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.domain.place import distance_m
 from server.models import Camera, Division
-from server.queries.incidents import village_name
+from server.queries.places import village_name
 from server.queries.viewer import Viewer
 
 _NEARBY = 8
@@ -92,7 +92,7 @@ def outlines(session: Session, viewer: Viewer, level: str, within: str | None = 
     features = [
         {
             "type": "Feature",
-            "properties": {"code": row.code, "name": row.name, "synthetic": row.synthetic},
+            "properties": {"code": row.code, "name": village_name(row.name), "synthetic": row.synthetic},
             "geometry": row.geometry,
         }
         for row in session.scalars(query.order_by(Division.code))

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from server.models import Incident, Notice, Person, Picture
+from server.queries.places import village_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def to_viewer(person: Person) -> Viewer:
         role=person.role,
         language=person.language,
         area_code=person.area_code,
-        area_name=person.area.name,
+        area_name=village_name(person.area.name),
         area_prefix=person.area.prefix,
         session_epoch=person.session_epoch,
     )

@@ -34,6 +34,7 @@ _STEPS = (
     Event.TRANSFER,
     Event.MARK_FALSE,
     Event.EXCUSE,
+    Event.REOPEN,
 )
 _SHOWS = ("live", "open", "ended")
 

@@ -187,6 +187,10 @@ def language_is_chinese() -> bool:
 
 
 def _opened(line: Line) -> str:
+    if not line.data.get("camera"):
+        return str(
+            _("重开前次火点 %(code)s", code=line.data["reopens"]) if line.data.get("reopens") else EVENTS[line.event]
+        )
     sure = float(line.data.get("confidence") or 0)
     return str(_("镜头 %(camera)s 发现烟，把握 %(sure)s%%", camera=line.data.get("camera", ""), sure=round(sure * 100)))
 
@@ -249,6 +253,7 @@ _DESCRIBED: Mapping[Event, Callable[[Line], str]] = {
     Event.REMIND: _clock,
     Event.ESCALATE: _clock,
     Event.BREACH: _clock,
+    Event.REOPEN: lambda line: str(_("重开，新编号 %(code)s", code=line.data.get("opened", ""))),
     Event.TRANSFER: lambda line: str(_("转派给 %(place)s", place=line.to_place or line.data.get("to", ""))),
     Event.REPORT_FALSE: _false,
     Event.MARK_FALSE: _false,

@@ -16,7 +16,7 @@ from server.domain.lifecycle import Event, State
 from server.domain.policy import RUNGS
 from server.models.notice import NOTICE_STATES
 from server.models.region import ROLES
-from server.queries.incidents import village_name
+from server.queries.places import village_name
 from server.services.incidents import FALSE_REASONS
 from server.web import translations, words
 

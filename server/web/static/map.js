@@ -38,7 +38,7 @@ async function outlines() {
   if (towns) {
     const drawn = L.geoJSON(towns, { pane: "outlines", interactive: false, style: { color: "#32493e", weight: 1, fillColor: "#16231c", fillOpacity: 0.9 } });
     layers.outlines.addLayer(drawn);
-    labels(drawn, "town-label", 11);
+    labels(drawn, "town-label", 10.75, layers.outlines);
     if (towns.features.some((one) => one.properties.synthetic)) leaflet.attributionControl.addAttribution(words.invented);
   }
   if (counties) {
@@ -51,13 +51,19 @@ async function outlines() {
 }
 
 /** Names in the middle of their outlines, only when zoomed in far enough to read them. */
-function labels(drawn, className, fromZoom) {
+function labels(drawn, className, fromZoom, into, wanted = () => true) {
   const group = L.layerGroup();
   drawn.eachLayer((one) => {
+    if (!wanted(one.feature)) return;
     const tip = L.tooltip({ permanent: true, direction: "center", className, interactive: false });
     group.addLayer(tip.setLatLng(one.getBounds().getCenter()).setContent(text(one.feature.properties.name)));
   });
-  const update = () => (leaflet.getZoom() >= fromZoom ? group.addTo(leaflet) : group.remove());
+  const update = () => {
+    if (leaflet.getZoom() >= fromZoom) into.addLayer(group);
+    else into.removeLayer(group);
+  };
+  into.relabel && leaflet.off("zoomend", into.relabel);
+  into.relabel = update;
   leaflet.on("zoomend", update);
   update();
 }
@@ -135,15 +141,18 @@ function region(here, fire, look) {
   layers.fires.addLayer(shape);
 }
 
+/** The village borders of the fire's township. */
 async function villages(grid) {
   const town = grid?.slice(0, 9);
-  if (!town || town === villagesOf) return;
-  villagesOf = town;
+  if (!town || grid === villagesOf) return;
+  villagesOf = grid;
   const found = await json(`/api/v1/divisions/village?within=${town}`);
   layers.villages.clearLayers();
   if (!found) return;
+  const others = (one) => one.properties.code !== grid; // its own name stands at the fire
   const drawn = L.geoJSON(found, { pane: "villages", interactive: false, style: { color: "#4f7563", weight: 1, fill: false } });
   layers.villages.addLayer(drawn);
+  labels(drawn, "village-label", 12.25, layers.villages, others);
 }
 
 function text(value) {
