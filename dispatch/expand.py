@@ -51,7 +51,7 @@ class Expander:
         self._region: Region | None = None
         self._policies: dict[int, Policy] = {}
 
-    def step(self, session: Session, now: datetime, limit: int = 25) -> int:
+    def step(self, session: Session, now: datetime, limit: int = 50) -> int:
         """Expand at most ``limit`` waiting call-outs; the caller commits. Returns how many there were."""
         waiting = notices.waiting_callouts(session, limit)
         if not waiting:

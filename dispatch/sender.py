@@ -32,6 +32,7 @@ log = logging.getLogger("dispatch")
 assert timedelta(seconds=SEND_LIMIT_S) < notices.LEASE
 _LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
 _BATCH = 100
+_EXPAND = 50  # call-outs in one transaction: it holds their incidents' locks
 # channel -> first wait and longest wait between attempts, seconds.
 _BACKOFF = {"mqtt": (1.0, 15.0), "sms": (5.0, 120.0), "voice": (20.0, 120.0)}
 
@@ -121,12 +122,8 @@ class Dispatcher:
 
         Returns the seconds until something is due (as far as is known now).
         """
-        while True:
-            with self._database.write() as session:
-                if not self._expander.step(session, self._clock.now(session)):
-                    break
-            self._hand_over()
-        self._hand_over()
+        while self._round():
+            pass
         return self._until_due()
 
     def settle(self, timeout_s: float = 30.0) -> None:
@@ -135,21 +132,26 @@ class Dispatcher:
             if not self._settled.wait_for(lambda: not any(lane.held for lane in self._lanes.values()), timeout_s):
                 raise TimeoutError("some notices are still being sent")
 
-    def _hand_over(self) -> None:
-        for lane in self._lanes.values():
-            if not lane.channel.ready():
-                continue
-            with self._database.read() as session:
-                due = notices.next_attempt(session, [lane.channel.name])
-                now = self._clock.now(session)
-            room = min(lane.free, lane.budget.allowance(now))
-            if due is None or due > now or room <= 0:
-                continue
-            with self._database.write() as session:
-                parcels = claim(session, lane.channel.name, self._clock.now(session), room, lane.budget)
-            lane.budget.spend(len(parcels))
-            for parcel in parcels:
-                self._submit(lane, parcel)
+    def _round(self) -> bool:
+        """One transaction's worth of work: expand, and claim what is due, fresh or old. True when more may wait."""
+        lanes = [lane for lane in self._lanes.values() if lane.free > 0 and lane.channel.ready()]
+        with self._database.read() as session:
+            now = self._clock.now(session)
+            rooms = {lane.channel.name: min(lane.free, lane.budget.allowance(now)) for lane in lanes}
+            if not notices.waiting(session, now, [name for name, room in rooms.items() if room > 0]):
+                return False
+        parcels: list[tuple[_Lane, Parcel]] = []
+        with self._database.write() as session:
+            now = self._clock.now(session)
+            expanded = self._expander.step(session, now, _EXPAND)
+            for lane in lanes:
+                if room := max(0, rooms[lane.channel.name]):
+                    claimed = claim(session, lane.channel.name, now, room, lane.budget)
+                    parcels += [(lane, parcel) for parcel in claimed]
+        for lane, parcel in parcels:
+            lane.budget.spend(1)
+            self._submit(lane, parcel)
+        return expanded == _EXPAND
 
     def _submit(self, lane: _Lane, parcel: Parcel) -> None:
         with self._settled:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
@@ -121,6 +121,13 @@ def claim(session: Session, channel: str, now: datetime, limit: int = 100) -> li
         row.next_at = now + LEASE
         row.attempts += 1
     return list(rows)
+
+
+def waiting(session: Session, now: datetime, channels: Iterable[str]) -> bool:
+    """Whether there is a call-out to expand, or a notice due on one of these channels."""
+    callout = exists().where(Callout.expanded_at.is_(None))
+    notice = exists().where(Notice.state == "pending", Notice.channel.in_(list(channels)), Notice.next_at <= now)
+    return bool(session.scalar(select(or_(callout, notice))))
 
 
 def next_attempt(session: Session, channels: Iterable[str]) -> datetime | None:
