@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 
-from detector.clock import Clock
 from detector.config import CameraSettings, EdgeSettings
 from detector.confirm import Confirmed, Confirmer, Hit
 from detector.frame import Frame
@@ -19,6 +18,7 @@ from detector.outbox import Outbox
 from detector.picture import encode_jpeg
 from detector.publisher import Publisher
 from detector.stream import Opener, Stream
+from detector.timekeeper import Timekeeper
 from detector.wire import (
     MOST_TRACK_POINTS,
     CameraStatus,
@@ -75,7 +75,7 @@ class Looker:
         model: Model,
         confidence: float,
         watches: Sequence[Watch],
-        clock: Clock,
+        clock: Timekeeper,
         keep: Callable[[Sighting, bytes | None], None],
     ) -> None:
         self._edge = edge
@@ -141,6 +141,7 @@ class Looker:
             t0=Interval(earliest=confirmed.earliest, latest=confirmed.latest),
             t1=now,
             sent_at=now,
+            clock=self._clock.stamp(now),
             label=hit.label,
             confidence=round(hit.confidence, 4),
             box=_rounded(hit),
@@ -156,7 +157,13 @@ class EdgeBox:
     """All threads of one box: a reader for each camera, the looker, the sender, and paho's own."""
 
     def __init__(
-        self, settings: EdgeSettings, model: Model, outbox: Outbox, publisher: Publisher, clock: Clock, opener: Opener
+        self,
+        settings: EdgeSettings,
+        model: Model,
+        outbox: Outbox,
+        publisher: Publisher,
+        clock: Timekeeper,
+        opener: Opener,
     ) -> None:
         confidence = settings.model.confidence or model.card.confidence
         self._outbox = outbox

@@ -22,6 +22,7 @@ from detector.model import load_model
 from detector.outbox import Outbox
 from detector.publisher import Publisher
 from detector.rtsp import RtspSource
+from detector.timekeeper import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _run(settings: EdgeSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    clock = SystemClock()
+    clock = Timekeeper(SystemClock())
     broker = settings.broker_access()
     with _alone(settings.data_dir):
         outbox = Outbox(settings.outbox_path())

@@ -16,10 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from detector.clock import Clock
 from detector.errors import OutboxError
 from detector.outbox import Outbox
-from detector.wire import Ack, CameraState, CameraStatus, Part, Status, read_ack, topic
+from detector.timekeeper import Timekeeper
+from detector.wire import Ack, CameraState, CameraStatus, Part, Sighting, Status, read_ack, topic
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ class Broker:
 class Publisher:
     """One connection to the broker. `step` does all the work but receiving, which is paho's own thread."""
 
-    def __init__(self, edge: str, broker: Broker, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, edge: str, broker: Broker, outbox: Outbox, clock: Timekeeper) -> None:
         self._edge = edge
         self._broker = broker
         self._outbox = outbox
         self._clock = clock
-        self._acks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[str, bytes, float]] = queue.SimpleQueue()
         self._woken = threading.Event()
         self._ready = threading.Event()
         self._new_session = threading.Event()
@@ -70,8 +70,7 @@ class Publisher:
     def stop(self) -> None:
         """Say goodbye and disconnect; what is unsent stays in the outbox."""
         if self._ready.is_set():
-            goodbye = Status(online=False, at=self._clock.now(), cameras=dict(self._cameras))
-            info = self._client.publish(topic(self._edge, "status"), goodbye.model_dump_json(), 1, retain=True)
+            info = self._client.publish(topic(self._edge, "status"), self._status(online=False), 1, retain=True)
             try:
                 info.wait_for_publish(GOODBYE_S)
             except (RuntimeError, ValueError) as error:
@@ -103,8 +102,9 @@ class Publisher:
         self._cameras = cameras
 
     def step(self) -> None:
-        """Take in acknowledgements, then send what is due."""
-        self._take_acks()
+        """Take in what came, then send what is due."""
+        self._clock.watch()
+        self._take_in()
         self._outbox.flush(self._clock.now())
         if not self._ready.is_set():
             return
@@ -112,6 +112,8 @@ class Publisher:
             self._new_session.clear()
             self._sent.clear()
             self._told = None
+            self._clock.connected()
+        self._ask_the_time()
         self._send_status()
         for part in ("sighting", "picture"):
             for key in self._outbox.due(part, WINDOW[part]):
@@ -129,28 +131,44 @@ class Publisher:
             where = topic(self._edge, "picture", key)
         else:
             sighting = self._outbox.sighting(key)
-            payload = sighting.to_bytes(self._clock.now()) if sighting else None
+            payload = self._stamped(sighting) if sighting else None
             where = topic(self._edge, "sighting")
         if payload is not None:
             self._client.publish(where, payload, qos=1)
             self._sent[key, part] = now, min(2 * wait, LONGEST_WAIT_S)
+
+    def _stamped(self, sighting: Sighting) -> bytes:
+        return sighting.to_bytes(self._clock.now(), self._clock.stamp(sighting.t1, sighting.clock))
+
+    def _ask_the_time(self) -> None:
+        question = self._clock.question()
+        if question is not None:
+            # QoS 0: a question that is delivered later is of no use.
+            self._client.publish(topic(self._edge, "time"), question, qos=0)
+
+    def _status(self, online: bool) -> str:
+        at = self._clock.now()
+        status = Status(online=online, at=at, clock=self._clock.stamp(at), cameras=dict(self._cameras))
+        return status.model_dump_json()
 
     def _send_status(self) -> None:
         now = self._clock.monotonic()
         states = {camera: status.state for camera, status in self._cameras.items()}
         if self._told and self._told[1] == states and now - self._told[0] < STATUS_S:
             return
-        status = Status(online=True, at=self._clock.now(), cameras=dict(self._cameras))
-        self._client.publish(topic(self._edge, "status"), status.model_dump_json(), 1, retain=True)
+        self._client.publish(topic(self._edge, "status"), self._status(online=True), 1, retain=True)
         self._told = now, states
 
-    def _take_acks(self) -> None:
-        while not self._acks.empty():
-            payload = self._acks.get()
+    def _take_in(self) -> None:
+        while not self._inbox.empty():
+            kind, payload, received = self._inbox.get()
             try:
-                self._take_ack(read_ack(payload))
+                if kind == "ack":
+                    self._take_ack(read_ack(payload))
+                else:
+                    self._clock.answer(payload, received)
             except ValueError as error:
-                log.warning("an acknowledgement that is none was left out: %s", error)
+                log.warning("the server's %s that is none was left out: %s", kind, error)
             except OutboxError as error:
                 log.error("%s", error)
 
@@ -182,10 +200,10 @@ class Publisher:
         if reason.is_failure:
             self._complain(f"refuses user {self._broker.username} ({reason}): check broker.username and password_file")
             return
-        client.subscribe(topic(self._edge, "ack"), qos=1)
+        client.subscribe([(topic(self._edge, "ack"), 1), (topic(self._edge, "time-reply"), 0)])
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
-        if any(reason.is_failure for reason in reasons):
+        if reasons[0].is_failure:  # the other is the time's, which an older server does not have
             self._complain(
                 f"does not let {self._broker.username} read {topic(self._edge, 'ack')}: check its access rules"
             )
@@ -206,7 +224,7 @@ class Publisher:
                 self._complain(f"closed the connection ({reason})")
 
     def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._acks.put(bytes(message.payload))
+        self._inbox.put((message.topic.rsplit("/", 1)[-1], bytes(message.payload), self._clock.monotonic()))
         self.wake()
 
     def _complain(self, trouble: str) -> None:

@@ -36,10 +36,15 @@ class Interval(_Part):
 
 
 class ClockOffset(_Part):
-    """The edge clock against the server's (server minus edge), milliseconds; None until measured."""
+    """The edge clock against the server's (server minus edge), milliseconds; None until measured.
+
+    Times told on one `scale` differ by exactly what went by; `monotonic_s` is that of the moment the offset holds for.
+    """
 
     offset_ms: float | None = None
     error_ms: float | None = None
+    scale: str | None = None
+    monotonic_s: float | None = None
 
 
 class Size(_Part):
@@ -80,7 +85,7 @@ class PictureAnnounced(_Part):
 
 
 class Sighting(_Part):
-    """A confirmed sighting. `sent_at` and `clock` are those of the sending, stamped anew at each."""
+    """A confirmed sighting. `sent_at` is stamped anew at each sending, and `clock` (at `t1`) when better known."""
 
     v: Literal[1] = 1
     id: str
@@ -100,9 +105,9 @@ class Sighting(_Part):
     model: ModelName
     picture: PictureAnnounced | None
 
-    def to_bytes(self, sent_at: datetime) -> bytes:
-        """The message as it is sent at `sent_at`."""
-        return self.model_copy(update={"sent_at": sent_at}).model_dump_json().encode()
+    def to_bytes(self, sent_at: datetime, clock: ClockOffset | None = None) -> bytes:
+        """The message as it is sent at `sent_at`, with what is known of the clock by then."""
+        return self.model_copy(update={"sent_at": sent_at, "clock": clock or self.clock}).model_dump_json().encode()
 
 
 class CameraStatus(_Part):
@@ -119,6 +124,7 @@ class Status(_Part):
     v: Literal[1] = 1
     online: bool
     at: Instant
+    clock: ClockOffset = ClockOffset()
     cameras: dict[str, CameraStatus]
 
 

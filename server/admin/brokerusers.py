@@ -24,6 +24,8 @@ OWN_TOPICS = (
     ("write", f"{ROOT}/edge/%u/sighting"),
     ("write", f"{ROOT}/edge/%u/picture/+"),
     ("write", f"{ROOT}/edge/%u/status"),
+    ("write", f"{ROOT}/edge/%u/time"),
+    ("read", f"{ROOT}/edge/%u/time-reply"),
     ("read", f"{ROOT}/edge/%u/ack"),
     ("read", f"{ROOT}/person/%u/notice"),
     ("read", f"{ROOT}/person/%u/result"),

@@ -16,6 +16,7 @@ from server import wake
 from server.admin.brokerusers import ROOT
 from server.db import Clock, Database
 from server.domain.errors import DomainError, Invalid, Missing
+from server.engine import timekeeping
 from server.engine.wire import (
     MAX_PICTURE,
     AnswerMessage,
@@ -36,6 +37,7 @@ SUBSCRIPTIONS = [
     f"{ROOT}/edge/+/sighting",
     f"{ROOT}/edge/+/picture/+",
     f"{ROOT}/edge/+/status",
+    f"{ROOT}/edge/+/time",
     f"{ROOT}/person/+/receipt",
     f"{ROOT}/person/+/answer",
 ]
@@ -60,6 +62,8 @@ class Intake:
                 self._picture(edge, sighting_id, payload)
             case ["edge", edge, "status"]:
                 self._refusing(f"status of {edge}", lambda: self._status(edge, payload))
+            case ["edge", edge, "time"]:
+                self._refusing(f"time for {edge}", lambda: self._time(edge, payload))
             case ["person", login, "receipt"]:
                 self._refusing(f"receipt of {login}", lambda: self._receipt(login, payload))
             case ["person", login, "answer"]:
@@ -124,6 +128,9 @@ class Intake:
             if message.cameras or message.online:  # a last will knows nothing of cameras: keep what was known
                 box.status = message.model_dump(mode="json")
             wake.request(session)
+
+    def _time(self, edge: str, payload: bytes) -> None:
+        self._publish(f"{ROOT}/edge/{edge}/time-reply", timekeeping.answer(self._database, self._clock, payload))
 
     # Phones
 

@@ -48,10 +48,12 @@ class FirstSeen(_Part):
 
 
 class EdgeClock(_Part):
-    """Server minus edge, and how well that is known."""
+    """Server minus edge, and how well that is known. Times of one ``scale`` differ by exactly what went by."""
 
     offset_ms: float | None = None
     error_ms: Annotated[float, Field(ge=0)] | None = None
+    scale: Annotated[str, Field(max_length=64)] | None = None
+    monotonic_s: float | None = None
 
 
 class FrameSize(_Part):
@@ -107,6 +109,7 @@ class StatusMessage(_Message):
 
     online: bool
     at: AwareDatetime | None = None
+    clock: EdgeClock = EdgeClock()
     cameras: dict[Name, dict[str, Any]] = {}
 
 

@@ -25,6 +25,7 @@ from detector.frame import Image
 from detector.model import Detection
 from detector.picture import encode_jpeg
 from detector.stream import Stream
+from detector.timekeeper import Timekeeper
 from detector.wire import MOST_PICTURE_BYTES, Sighting
 from tests.detector.live import Camera, live, noise
 from tests.detector.make import START, StillClock
@@ -85,12 +86,15 @@ class Bench:
     def __init__(self, *cameras: CameraSettings) -> None:
         self.clock = StillClock()
         self.model = ScriptedModel(self.clock)
+        self._keeper = Timekeeper(self.clock)
         self.kept: list[tuple[Sighting, bytes | None]] = []
         self._watches = [
             Watch(each, Stream(each.id, each.url, SteadySource, self.clock, 10), self.clock.monotonic())
             for each in cameras
         ]
-        self._looker = Looker(EDGE, self.model, 0.25, self._watches, self.clock, lambda *found: self.kept.append(found))
+        self._looker = Looker(
+            EDGE, self.model, 0.25, self._watches, self._keeper, lambda *found: self.kept.append(found)
+        )
 
     def run(self, seconds: float, tick: float = 0.5) -> None:
         """Let time pass; each camera has a new picture at each tick."""

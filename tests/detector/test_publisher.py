@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from detector.clock import SystemClock
 from detector.outbox import Outbox
 from detector.publisher import Broker, Publisher
+from detector.timekeeper import Timekeeper
 from detector.wire import CameraStatus
 from tests.detector.make import START, sighting
 from tests.support.brokers import PASSWORDS, RunningBroker
@@ -114,7 +115,7 @@ class SkippingClock(SystemClock):
 def sending(broker: RunningBroker, outbox: Outbox, clock: SystemClock | None = None) -> Iterator[Publisher]:
     """A running sender of edge-1."""
     access = Broker(broker.host, broker.port, EDGE, PASSWORDS[EDGE])
-    publisher = Publisher(EDGE, access, outbox, clock or SystemClock())
+    publisher = Publisher(EDGE, access, outbox, Timekeeper(clock or SystemClock()))
     stop = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(stop,))
     publisher.start()
@@ -222,7 +223,7 @@ def test_a_wrong_password_is_named(broker: RunningBroker, outbox: Outbox, caplog
     caplog.set_level("INFO")
     found = sighting()
     outbox.put(found, None, START)
-    publisher = Publisher(EDGE, Broker(broker.host, broker.port, EDGE, "wrong"), outbox, SystemClock())
+    publisher = Publisher(EDGE, Broker(broker.host, broker.port, EDGE, "wrong"), outbox, Timekeeper(SystemClock()))
     publisher.start()
     try:
         eventually(lambda: "check broker.username and password_file" in caplog.text)
@@ -253,10 +254,11 @@ from pathlib import Path
 from detector.clock import SystemClock
 from detector.outbox import Outbox
 from detector.publisher import Broker, Publisher
+from detector.timekeeper import Timekeeper
 from tests.detector.make import START, sighting
 host, port, name, password, path = sys.argv[1:]
 box = Outbox(Path(path))
-publisher = Publisher(name, Broker(host, int(port), name, password), box, SystemClock())
+publisher = Publisher(name, Broker(host, int(port), name, password), box, Timekeeper(SystemClock()))
 publisher.start()
 threading.Thread(target=publisher.run, args=(threading.Event(),), daemon=True).start()
 while True:
