@@ -3,7 +3,7 @@
 
 Fires are put down at random in the demo region, evenly by range 0.5 to 5 km from a 40 m mast, and projected into its
 picture by the camera simulator's geometry; the server sees only the box and the mount's registered angles, which are
-wrong by errors drawn from the stated distributions. The ground curves away and the air bends light as is usual. The hills
+wrong by errors drawn from the stated distributions. The ground curves away and the air bends light as usual. The hills
 are a seeded landscape; the server reads SRTM tiles of it that are themselves wrong by 6 m.
 """
 
