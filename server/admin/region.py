@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from server import wake
 from server.admin.region_checks import gaps_and_overlaps, wrong_systems
@@ -48,7 +48,7 @@ def known_outlines(session: Session) -> dict[str, BaseGeometry]:
 
 def import_region(session: Session, region: Region) -> Imported:
     """Write a checked region; the caller commits. Divisions that the folder does not name stay as they are."""
-    existing = {row.code: row for row in session.scalars(select(Division))}
+    existing = {row.code: row for row in session.scalars(select(Division).options(undefer(Division.geometry)))}
     revision = (session.scalar(select(func.max(Division.revision))) or 0) + 1
     added = changed = 0
     for row in region.rows.values():

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.models.base import Base, one_of
@@ -28,7 +28,8 @@ class Division(Base):
     name: Mapped[str]
     level: Mapped[str] = mapped_column(String(16))
     parent_code: Mapped[str | None] = mapped_column(ForeignKey("divisions.code"))
-    geometry: Mapped[dict[str, Any] | None]  # GeoJSON, WGS-84
+    # GeoJSON, WGS-84. Kilobytes that nobody wants with every person's area: loaded only when asked for.
+    geometry: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     synthetic: Mapped[bool] = mapped_column(default=False)  # invented borders: never for real dispatch
     # The number of the import that last changed this row: whoever keeps an index reloads when the highest changes.
     revision: Mapped[int] = mapped_column(default=0, index=True)
