@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from shapely.geometry import shape
 from sqlalchemy import make_url, select
 from sqlalchemy.orm import Session
@@ -57,7 +58,8 @@ def city(kind: str, folder: Path) -> Iterator[City]:
             add_people(session)
             if session.scalar(select(PolicyVersion.id).limit(1)) is None:
                 policies.publish(session, None, Policy(), datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
-            fields = [_field(row) for row in session.scalars(select(Division).where(Division.level == "village"))]
+            villages = select(Division.code, Division.geometry).where(Division.level == "village")
+            fields = [_field(code, geometry) for code, geometry in session.execute(villages) if geometry]
         env = {
             "STRAW1530_DATA": str(folder),
             "STRAW1530_DATABASE": make_url(url).render_as_string(hide_password=False),
@@ -69,10 +71,9 @@ def city(kind: str, folder: Path) -> Iterator[City]:
             database.dispose()
 
 
-def _field(row: Division) -> tuple[str, str, float, float]:
-    assert row.geometry is not None
-    point = shape(row.geometry).representative_point()
-    return row.code, row.code[:6], point.y, point.x
+def _field(code: str, geometry: dict[str, Any]) -> tuple[str, str, float, float]:
+    point = shape(geometry).representative_point()
+    return code, code[:6], point.y, point.x
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def _wait_for(port: int) -> None:
 
 
 @contextmanager
-def dispatcher(city: City) -> Iterator[None]:
+def dispatcher(city: City) -> Iterator[psutil.Process]:
     """A dispatcher process, up and connected."""
     command = [sys.executable, "-m", "straw1530.cli", "dispatch"]
     process = subprocess.Popen(command, env=os.environ | city.env, stderr=subprocess.PIPE, text=True)
@@ -137,7 +138,7 @@ def dispatcher(city: City) -> Iterator[None]:
                 break
         else:
             raise SystemExit("bench: the dispatcher did not start")
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.communicate(timeout=30)
@@ -181,3 +182,9 @@ def open_incident(
         session.add(Callout(incident_id=incident.id, rung=rung, cause=cause, kind=kind, created_at=now))
     wake.request(session)
     return incident.code
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """The processor time a process has used, in seconds: what remains comparable on a busy machine."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import City, city, dispatcher, open_incident
+from benchmarks.city import City, city, cpu_s, dispatcher, open_incident
 from server.models import PolicyVersion
 
 
@@ -53,7 +53,8 @@ def subscriber(place: City) -> Iterator[list[tuple[str, float]]]:
 
 def measure(kind: str, folder: Path, rate: float, seconds: float) -> dict[str, Any]:
     """Alerts at ``rate`` a second for so long; milliseconds from commit to hand."""
-    with city(kind, folder) as place, subscriber(place) as arrived, dispatcher(place):
+    with city(kind, folder) as place, subscriber(place) as arrived, dispatcher(place) as process:
+        cpu = cpu_s(process)
         committed: dict[str, float] = {}
         with place.database.read() as session:
             policy = session.scalars(select(PolicyVersion)).one()
@@ -70,6 +71,7 @@ def measure(kind: str, folder: Path, rate: float, seconds: float) -> dict[str, A
         end = time.monotonic() + 30
         while len({code for code, _ in arrived}) < len(committed) and time.monotonic() < end:
             time.sleep(0.05)
+        cpu = cpu_s(process) - cpu
     first = dict(reversed(arrived))
     delays = [1000 * (first[code] - at) for code, at in list(committed.items())[warm_up:] if code in first]
     return {
@@ -78,6 +80,7 @@ def measure(kind: str, folder: Path, rate: float, seconds: float) -> dict[str, A
         "alerts": number,
         "arrived": len(delays),
         "notices": len(arrived),
+        "dispatcher_cpu_ms_per_alert": round(1000 * cpu / len(committed), 2),
         "commit_to_hand_ms": {name: round(value, 2) for name, value in figures.spread(delays).items()},
     }
 

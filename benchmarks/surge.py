@@ -7,6 +7,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ from typing import Any
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import city, dispatcher, open_incident
+from benchmarks.city import city, cpu_s, dispatcher, open_incident
 from benchmarks.dispatch import subscriber
 from server.models import PolicyVersion
 
 _BATCH = 50
 
 
-def measure(kind: str, folder: Path, incidents: int) -> dict[str, Any]:
+def measure(kind: str, folder: Path, incidents: int, replicas: int) -> dict[str, Any]:
     """The seconds from the last alert's commit to the last notice in a subscriber's hand."""
-    with city(kind, folder) as place, subscriber(place) as arrived, dispatcher(place):
+    with city(kind, folder) as place, subscriber(place) as arrived, ExitStack() as running:
+        processes = [running.enter_context(dispatcher(place)) for _ in range(replicas)]
+        cpu = sum(map(cpu_s, processes))
         start = time.monotonic()
         for first in range(0, incidents, _BATCH):
             with place.database.write() as session:
@@ -37,12 +40,15 @@ def measure(kind: str, folder: Path, incidents: int) -> dict[str, Any]:
         wanted, end = 3 * incidents, time.monotonic() + 120
         while len(arrived) < wanted and time.monotonic() < end:
             time.sleep(0.02)
+        cpu = sum(map(cpu_s, processes)) - cpu
         last = arrived[-1][1] if arrived else float("inf")
     return {
         "database": kind,
+        "dispatchers": replicas,
         "incidents": incidents,
         "notices": wanted,
         "arrived": len(arrived),
+        "dispatcher_cpu_s": round(cpu, 2),
         "committing_s": round(committed - start, 3),
         "all_in_hand_s": round(last - start, 3),
         "after_the_last_commit_s": round(last - committed, 3),
@@ -53,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure on PostgreSQL and SQLite."""
     parser = argparse.ArgumentParser(prog="straw1530 bench surge", description=__doc__)
     parser.add_argument("--incidents", type=int, default=1000, help="default %(default)s")
+    parser.add_argument("--dispatchers", type=int, default=1, help="how many share the work (default %(default)s)")
     parser.add_argument("--database", choices=["postgresql", "sqlite", "both"], default="both")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
@@ -60,6 +67,6 @@ def main(argv: Sequence[str]) -> int:
     runs = []
     for kind in kinds:
         with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
-            runs.append(measure(kind, Path(folder), args.incidents))
+            runs.append(measure(kind, Path(folder), args.incidents, args.dispatchers))
     figures.write(args.json, "surge", {"budget_s": 2, "runs": runs})
     return 0
