@@ -20,6 +20,7 @@ from detector.config import EdgeSettings, read_settings
 from detector.errors import ConfigError, DetectorError
 from detector.model import load_model
 from detector.outbox import Outbox
+from detector.plan_cli import judge_plan
 from detector.publisher import Publisher
 from detector.rtsp import RtspSource
 from detector.timekeeper import Timekeeper
@@ -38,16 +39,36 @@ def main(argv: Sequence[str]) -> int:
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("file", type=Path, metavar="FILE", help="the box's settings (YAML)")
+        if name == "run":
+            command.add_argument("--strict", action="store_true", help="refuse a plan that cannot keep one minute")
     args = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
     )
     actions = {"run": _run, "check": _check, "outbox": _list_outbox}
     try:
-        return actions[args.command](read_settings(args.file))
+        settings = read_settings(args.file)
+        if args.command == "run":
+            _require_plan(settings, args.strict)
+        return actions[args.command](settings)
     except DetectorError as error:
         print(f"straw1530 detector: {error}", file=sys.stderr)
         return 2
+
+
+def _require_plan(settings: EdgeSettings, strict: bool) -> None:
+    """Say what cannot keep the minute; raises ConfigError when that was to be refused, or cannot be done at all."""
+    for camera in settings.cameras:
+        if camera.patrol is not None:
+            raise ConfigError(
+                f"camera {camera.id}: a patrol can be planned (`straw1530 plan`), but this version does not move "
+                "cameras: leave it out, and have the camera stand at one preset"
+            )
+    _, refusals = judge_plan(settings)
+    for refusal in refusals:
+        log.warning("%s", refusal)
+    if refusals and strict:
+        raise ConfigError("the plan is refused: " + "; ".join(refusals))
 
 
 def _run(settings: EdgeSettings) -> int:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from detector.confirm import ConfirmParams
 from detector.errors import ConfigError
 from detector.model import SHIPPED, Backend
+from detector.plan import Allowances
 from detector.publisher import Broker
 from detector.wire import View
 
@@ -61,8 +62,23 @@ class ConfirmSettings(_Section):
     repeat_after_s: float | None = Field(default=None, gt=0)
 
 
+class PresetSettings(_Section):
+    """One view of a camera that goes round."""
+
+    name: Name
+    view: View | None = None
+
+
+class PatrolSettings(_Section):
+    """A round of presets: `dwell_s` at each, after `settle_s` from the order to move until the picture stands."""
+
+    presets: tuple[PresetSettings, ...] = Field(min_length=2)
+    dwell_s: float = Field(gt=0, le=3600)
+    settle_s: float = Field(default=3.0, ge=0, le=60)
+
+
 class CameraSettings(_Section):
-    """One camera at one view. `view` None leaves its angles to the server's register."""
+    """One camera at one view, or at those of its patrol. `view` None leaves its angles to the server's register."""
 
     id: Name
     url: str
@@ -71,6 +87,7 @@ class CameraSettings(_Section):
     preset: str | None = None
     view: View | None = None
     confirm: ConfirmSettings = ConfirmSettings()
+    patrol: PatrolSettings | None = None
 
     @field_validator("url")
     @classmethod
@@ -93,6 +110,7 @@ class EdgeSettings(_Section):
     data_dir: FilePath
     broker: BrokerSettings
     model: ModelSettings = ModelSettings()
+    plan: Allowances = Allowances()
     cameras: tuple[CameraSettings, ...]
 
     @field_validator("cameras")

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dispatch": ("dispatch.cli:main", "find who answers for a place and send the notices"),
     "drill": ("dispatch.drill:main", "send a marked test to chosen people and report who could be reached"),
     "detector": ("detector.cli:main", "run an edge box: watch its cameras and send sightings"),
+    "plan": ("detector.plan_cli:main", "compute and draw how soon a box's cameras find smoke; refuse what is too slow"),
     "replay": ("detector.replay:main", "run detection and confirmation over a video or a folder of frames"),
     "evaluate": ("detector.evaluate:main", "measure a model on labelled images"),
     "train": ("detector.train.cli:main", "train, export and evaluate a model"),
