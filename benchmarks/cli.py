@@ -9,8 +9,12 @@ from collections.abc import Callable, Sequence
 
 # name -> ("module:main", one line of help)
 BENCHES: dict[str, tuple[str, str]] = {
+    "deadlines": ("benchmarks.deadlines:main", "lateness, draining after an outage, silence after an answer"),
+    "crash": ("benchmarks.crash:main", "engines killed -9 at random: every step once"),
+    "evidence": ("benchmarks.evidence:main", "journal lines made durable and provable, proofs, verification"),
     "dispatch": ("benchmarks.dispatch:main", "alert committed to notice in a subscriber's hand, 100 a second"),
     "surge": ("benchmarks.surge:main", "1,000 incidents for 3 people each in one second"),
+    "locate": ("benchmarks.locate:main", "fires placed against ground truth, and the time to ranked grids"),
 }
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import base64
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.evidence import merkle
 from server.evidence.keys import SigningKey
 from server.models import Checkpoint, JournalEntry, LogLeaf, LogNode
+from server.services import bulk
 
 _BITS = 8  # full subtrees of 2⁸, 2¹⁶, 2²⁴ leaves are stored
 _FULL = 1 << _BITS
@@ -45,8 +46,9 @@ def take_in(session: Session, key: SigningKey, now: datetime, limit: int = BATCH
     if not rows:
         return None
     leaves = [merkle.leaf_hash(bytes.fromhex(line)) for _, line in rows]
-    session.execute(
-        insert(LogLeaf),
+    bulk.insert_rows(
+        session,
+        LogLeaf,
         [
             {"position": size + number, "journal_id": row.id, "hash": leaf.hex()}
             for number, (row, leaf) in enumerate(zip(rows, leaves, strict=True))
@@ -92,8 +94,9 @@ def _store_full(session: Session, size: int, leaves: list[bytes]) -> None:
     level, first = _BITS, start // _FULL
     while len(below) >= _FULL:
         full = [merkle.root_of(below[at : at + _FULL]) for at in range(0, len(below) - _FULL + 1, _FULL)]
-        session.execute(
-            insert(LogNode),
+        bulk.insert_rows(
+            session,
+            LogNode,
             [{"level": level, "position": first + number, "hash": value.hex()} for number, value in enumerate(full)],
         )
         # One level up: the block these belong to may have begun earlier.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
@@ -20,7 +20,7 @@ from server.domain.clocks import Entry, standing
 from server.domain.lifecycle import FINAL_STATES, Event, State
 from server.domain.policy import AFTER_REPORT, STOPS, Policy, Step, parse_policy
 from server.models import Callout, Deadline, Incident, JournalEntry, PolicyVersion
-from server.services import journal
+from server.services import bulk, journal
 
 # Fired so long after its time, a step was caught up after an outage, and its line says so.
 CAUGHT_UP = timedelta(seconds=5)
@@ -148,13 +148,12 @@ def _effects(session: Session, rows: Sequence[Row[int, int, str, datetime]], now
             {"incident_id": row.incident_id, "rung": rung, "cause": row.step, "kind": step.event, "created_at": now}
             for rung in step.rungs
         ]
-    session.execute(insert(JournalEntry), entries)
-    session.execute(insert(Callout), callouts)
-    session.connection().execute(
-        update(Incident.__table__)  # type: ignore[arg-type]
-        .where(Incident.id == bindparam("key"))
-        .values(last_seq=bindparam("seq"), last_hash=bindparam("hash"), last_at=bindparam("at")),
-        [{"key": key, "seq": head.seq, "hash": head.hash, "at": head.at} for key, head in heads.items()],
+    bulk.insert_rows(session, JournalEntry, entries)
+    bulk.insert_rows(session, Callout, callouts)
+    bulk.update_rows(
+        session,
+        Incident,
+        [{"id": key, "last_seq": head.seq, "last_hash": head.hash, "last_at": head.at} for key, head in heads.items()],
     )
     session.expire_all()  # the statements above went past what the session has loaded
 
@@ -179,20 +178,20 @@ def _entry(head: _Head, row: Row[int, int, str, datetime], step: Step, now: date
     data: dict[str, Any] = {"step": row.step, "due_at": row.due_at.isoformat(), "rungs": list(step.rungs)}
     if now - row.due_at > CAUGHT_UP:
         data["caught_up"] = True
-    line = JournalEntry(
+    at = journal.not_before(head.at, now, data)
+    line = journal.line(
         incident_id=row.incident_id,
         seq=head.seq + 1,
-        at=journal.not_before(head.at, now, data),
+        at=at,
         event=step.event,
         actor="system:clock",
         from_state=head.state,
         to_state=head.state,
         data=data,
-        prev_hash=head.hash,
     )
-    content = journal.line_of(line)
-    head.seq, head.hash, head.at = line.seq, journal.chained(head.hash, content), line.at
-    return content | {"at": line.at, "prev_hash": line.prev_hash, "hash": head.hash}
+    previous = head.hash
+    head.seq, head.hash, head.at = head.seq + 1, journal.chained(previous, line), at
+    return line | {"at": at, "prev_hash": previous, "hash": head.hash}
 
 
 def next_due(session: Session) -> datetime | None:

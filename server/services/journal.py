@@ -20,28 +20,55 @@ from server.models import Incident, JournalEntry, PrivateValue
 from server.models.incident import SEALED
 
 GENESIS = "0" * 64
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 # What may hold words about a person or say where one stood; a failed notice's reason may hold a telephone number.
 _PERSONAL = frozenset({"note", "lat", "lon"})
 
 
 def canonical(value: Any) -> str:
     """The one way of writing a value that hashes are taken of: JSON, keys sorted, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
+
+
+def line(
+    *,
+    incident_id: int,
+    seq: int,
+    at: datetime,
+    event: str,
+    actor: str,
+    from_state: str | None,
+    to_state: str,
+    data: Mapping[str, Any],
+    answer_id: str | None = None,
+) -> dict[str, Any]:
+    """What a line's hash covers, as plain data; a bundle carries exactly this."""
+    return {
+        "incident_id": incident_id,
+        "seq": seq,
+        "at": at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "event": event,
+        "actor": actor,
+        "from_state": from_state,
+        "to_state": to_state,
+        "data": data,
+        "answer_id": answer_id,
+    }
 
 
 def line_of(entry: JournalEntry) -> dict[str, Any]:
-    """What a line's hash covers, as plain data; a bundle carries exactly this."""
-    return {
-        "incident_id": entry.incident_id,
-        "seq": entry.seq,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "event": entry.event,
-        "actor": entry.actor,
-        "from_state": entry.from_state,
-        "to_state": entry.to_state,
-        "data": entry.data,
-        "answer_id": entry.answer_id,
-    }
+    """The line of a row."""
+    return line(
+        incident_id=entry.incident_id,
+        seq=entry.seq,
+        at=entry.at,
+        event=entry.event,
+        actor=entry.actor,
+        from_state=entry.from_state,
+        to_state=entry.to_state,
+        data=entry.data,
+        answer_id=entry.answer_id,
+    )
 
 
 def chained(prev_hash: str, line: Mapping[str, Any]) -> str:

@@ -152,7 +152,7 @@ def test_smoke_where_a_fire_was_put_out_is_linked_to_it(world: World) -> None:
 def test_a_fire_placed_in_the_neighbouring_county_still_gathers_its_sightings(world: World) -> None:
     """The dispatcher finds that the grid lies across the border; the next frame joins, and so does their own tower."""
     fire = world.sighting()
-    world.apply(fire, Event.DISPATCH, None, grid=FAR_VILLAGE)
+    world.apply(fire, Event.DISPATCH, None, grid=FAR_VILLAGE, county=OTHER_COUNTY)
     assert row(world, fire).county_code == OTHER_COUNTY
     world.advance(seconds=10)
     assert world.sighting() == fire
