@@ -261,7 +261,7 @@ box = Outbox(Path(path))
 publisher = Publisher(name, Broker(host, int(port), name, password), box, Timekeeper(SystemClock()))
 publisher.start()
 threading.Thread(target=publisher.run, args=(threading.Event(),), daemon=True).start()
-while True:
+for _ in range(3000):
     found = sighting(b"\\xff\\xd8" + bytes(36))
     box.put(found, b"\\xff\\xd8" + found.id.encode(), START)
     print(found.id, flush=True)
