@@ -66,7 +66,20 @@ def _parser() -> argparse.ArgumentParser:
     quantise.add_argument("--model", type=Path, required=True, help="the float model (.onnx with its card)")
     quantise.add_argument("--pictures", type=Path, required=True, help="folder of training pictures")
     quantise.add_argument("--out", type=Path, required=True, help="the int8 model (.xml)")
+
+    blend = commands.add_parser("blend", help="average checkpoints and mix them with the starting weights")
+    blend.add_argument("--start", type=Path, required=True)
+    blend.add_argument("--trained", type=Path, nargs="+", required=True)
+    blend.add_argument("--share", type=float, default=0.65, help="0 the starting weights, 1 the trained ones")
+    blend.add_argument("--out", type=Path, required=True, help="the checkpoint to write (.pt)")
     return parser
+
+
+def _blend(options: argparse.Namespace) -> int:
+    from detector.train.fit import blend
+
+    print(blend(options.start, options.trained, options.share, options.out))
+    return 0
 
 
 def _quantise(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ Imported only where torch is wanted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,8 @@ def _progress(every: float = 60.0) -> Callable[[Any], None]:
     return tell
 
 
-def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, threads: int, resume: bool) -> Path:
-    """Train and return the last checkpoint. `out` gets ultralytics' own records; `resume` goes on from it."""
+def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, threads: int, resume: bool) -> list[Path]:
+    """Train and return every epoch's checkpoint. `out` gets ultralytics' own records; `resume` goes on from it."""
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
     last = out / "weights" / "last.pt"
@@ -140,22 +140,28 @@ def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, thre
     trainer.start = weights
     trainer.add_callback("on_train_batch_end", _progress())
     trainer.train()
-    return last
+    return sorted(last.parent.glob("epoch*.pt"))
 
 
-def blend(start: Path, trained: Path, share: float, out: Path) -> Path:
-    """Write start + share * (trained - start) as a checkpoint: averaging keeps what fine-tuning forgot.
+def blend(start: Path, trained: Sequence[Path], share: float, out: Path) -> Path:
+    """Write start + share * (mean of trained - start) as a checkpoint: averaging keeps what fine-tuning forgot.
 
-    Both must be the same network. Wortsman et al. (2022), "Robust fine-tuning of zero-shot models".
+    All must be the same network. Wortsman et al. (2022), "Robust fine-tuning of zero-shot models" and "Model soups".
     """
-    first, second = load_network(start), load_network(trained)
-    old, new = first.model.float().state_dict(), second.model.float().state_dict()
-    mixed = {
-        name: old[name] + share * (new[name] - old[name]) if new[name].is_floating_point() else new[name]
-        for name in new
-    }
-    second.model.load_state_dict(mixed)
-    second.model.args = first.model.args
+    if not trained:
+        raise ValueError("a blend needs at least one trained checkpoint")
+    old, target = load_network(start).model.float(), load_network(trained[0])
+    new = [load_network(path).model.float().state_dict() for path in trained]
+    mixed = {}
+    for name, value in old.state_dict().items():
+        if value.is_floating_point():
+            mean = torch.stack([state[name] for state in new]).mean(dim=0)
+            mixed[name] = value + share * (mean - value)
+        else:
+            mixed[name] = new[0][name]
+    network = target.model
+    network.load_state_dict(mixed)
+    network.args = old.args
     out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": second.model.half(), "train_args": {}, "epoch": -1}, out)
+    torch.save({"model": network.half(), "train_args": {}, "epoch": -1}, out)
     return out

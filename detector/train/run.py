@@ -16,7 +16,7 @@ from detector.train.dataset import Description, Picture, pictures, read_descript
 from detector.train.export import export
 from detector.train.prepare import prepare
 
-BLENDS = (0.4, 0.7, 1.0)  # how far from the starting weights to the trained ones; validation decides
+BLENDS = (0.5, 0.65, 0.8, 1.0)  # how far from the starting weights to the trained ones; validation decides
 
 
 def _facts(options: argparse.Namespace, share: float, threshold: float, description: Description) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _score(model: Path, validation: Sequence[Picture], limit: float, threads: in
 
 
 def _choose(
-    options: argparse.Namespace, last: Path, description: Description, chosen: Sequence[Picture]
+    options: argparse.Namespace, trained: Sequence[Path], description: Description, chosen: Sequence[Picture]
 ) -> tuple[float, Path]:
     """Export each blend, score it on validation, and return the best: (share, its folder)."""
     from detector.train.fit import blend
@@ -50,7 +50,7 @@ def _choose(
     scores = {}
     for share in BLENDS:
         folder = options.out / f"blend-{share}"
-        mixed = blend(options.weights, last, share, folder / "weights.pt")
+        mixed = blend(options.weights, trained, share, folder / "weights.pt")
         model, _ = export(mixed, folder, _facts(options, share, 0.25, description))
         score, threshold = _score(model, chosen, options.false_images, options.threads)
         export(mixed, folder, _facts(options, share, threshold, description))
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     root = options.root or options.dataset.parent
     print(f"drawing {budget.pictures} training pictures into {options.out / 'cache'}")
     data = prepare(description, root, options.out / "cache", budget.pictures, options.seed)
-    last = fit(
+    trained = fit(
         data,
         options.weights,
         options.out / "fit",
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
     )
     validation = [p for p in pictures(description, root) if p.split == "validation"]
-    share, folder = _choose(options, last, description, validation)
+    share, folder = _choose(options, trained[-3:], description, validation)
     print(f"chosen on validation: blend {share}, in {folder}")
     figures = options.out / "test.json"
     status = evaluate.main(
