@@ -78,6 +78,9 @@ class Hub:
             await connection.run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             log.debug("client left: %s", error)
+        except asyncio.CancelledError:
+            # The server stops. Not passed on: the stream library of Python 3.11 would log it as a fault.
+            log.debug("client cut off: the server stops")
         finally:
             self.connections.discard(connection)
             connection.close()

@@ -45,9 +45,9 @@ class LitFire:
 class Scene:
     """One camera's scene. `frame(t)` depends only on the scene file, `t` (seconds) and what was lit or put out."""
 
-    def __init__(self, spec: SceneSpec, epoch: datetime | None = None) -> None:
+    def __init__(self, spec: SceneSpec) -> None:
         self.spec = spec
-        self.epoch = spec.clock or epoch or DEFAULT_CLOCK
+        self.epoch = spec.clock or DEFAULT_CLOCK
         c = spec.camera
         self.view = View(c.pan_deg, c.tilt_deg, c.hfov_deg, c.width, c.height, c.height_m)
         self._lock = threading.Lock()
@@ -57,6 +57,10 @@ class Scene:
         self.disturbances: tuple[Disturbance, ...] = spec.disturbances
         for fire in spec.fires:
             self._add(fire)
+
+    def begin(self, wall: datetime) -> None:
+        """The moment the picture's clock shows at t = 0, unless the scene file sets one."""
+        self.epoch = self.spec.clock or wall
 
     def frame(self, t_s: float, view: View | None = None) -> U8:
         """The picture at a scene time: HxWx3 uint8 BGR. `view` is the camera's own unless another is given."""

@@ -36,20 +36,20 @@ class CameraSource:
     source: Source
 
 
-def open_camera(what: str | Path | SceneSpec, fps: float = 10, clock: Callable[[], float] = time.time) -> CameraSource:
+def open_camera(what: str | Path | SceneSpec, fps: float = 10) -> CameraSource:
     """A camera from a scene, a built-in scene's name, a scene file, a video file or a folder of pictures.
 
     `fps` is the rate of a folder. SceneError says in one sentence why something cannot be shown.
     """
     if isinstance(what, SceneSpec):
-        return _scene_camera(what, clock)
+        return _scene_camera(what)
     builtin = builtin_scenes().get(str(what))
     path = builtin or Path(what)
     if not path.exists():
         known = ", ".join(builtin_scenes())
         raise SceneError(f"{what}: no such file or folder, and no built-in scene of that name (there are: {known})")
     if path.suffix.lower() in {".yaml", ".yml"}:
-        return _scene_camera(load_spec(path), clock)
+        return _scene_camera(load_spec(path))
     return CameraSource(recording_id(path), FolderSource(path, fps) if path.is_dir() else VideoSource(path))
 
 
@@ -58,8 +58,8 @@ def recording_id(path: Path) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", path.resolve().stem.lower()).strip("-") or "recording"
 
 
-def _scene_camera(spec: SceneSpec, clock: Callable[[], float]) -> CameraSource:
-    return CameraSource(spec.camera.id, SceneSource(Scene(spec, datetime.fromtimestamp(clock(), UTC))))
+def _scene_camera(spec: SceneSpec) -> CameraSource:
+    return CameraSource(spec.camera.id, SceneSource(Scene(spec)))
 
 
 @dataclass
@@ -229,6 +229,7 @@ class CameraServer:
         for feed in self._feeds.values():
             feed.started_s = now
             if isinstance(feed.source, SceneSource):
+                feed.source.scene.begin(datetime.fromtimestamp(now, UTC))
                 truth = self._truths[feed.id] = Truth(feed.source.scene, now)
                 self._write(truth)
 
