@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -28,6 +28,7 @@ from server.services.notices import Draft
 NEIGHBOUR = 0.25
 # A telephone call follows unless a receipt came in this time.
 VOICE_WAIT = timedelta(seconds=45)
+_LOOK_EVERY = timedelta(seconds=1)
 _JOURNALLED = 5  # candidates kept in the journal
 _ACTOR = system("dispatch")
 _OVER = FINAL_STATES | {State.VERIFIED}
@@ -49,27 +50,39 @@ class Expander:
         self._channels = tuple(channels)
         self._zone = zone
         self._region: Region | None = None
+        self._looked_at: datetime | None = None
         self._policies: dict[int, Policy] = {}
 
-    def step(self, session: Session, now: datetime, limit: int = 50) -> int:
-        """Expand at most ``limit`` waiting call-outs; the caller commits. Returns how many there were."""
+    def step(
+        self, session: Session, now: datetime, limit: int = 50, claimed: Collection[str] = ()
+    ) -> tuple[int, list[Notice]]:
+        """Expand at most ``limit`` waiting call-outs; the caller commits. Returns how many there were, and the notices
+        written and claimed for the channels in ``claimed``, which the caller sends."""
         waiting = notices.waiting_callouts(session, limit)
         if not waiting:
-            return 0
-        self._region = region.load(session, self._region)
+            return 0, []
+        self._look_at_region(session, now)
+        assert self._region is not None
         locked = incidents.lock_all(session, {callout.incident_id for callout in waiting})
         for callout in waiting:
             set_committed_value(callout, "incident", locked[callout.incident_id])
         batch = _Batch(session, self._region, waiting, now)
+        written: list[Notice] = []
         for callout in waiting:
-            self._expand(batch, callout)
-        return len(waiting)
+            written += self._expand(batch, callout, claimed)
+        return len(waiting), [notice for notice in written if notice.attempts]
 
-    def _expand(self, batch: _Batch, callout: Callout) -> None:
+    def _look_at_region(self, session: Session, now: datetime) -> None:
+        """Load the region, and again when it has changed; looked for once a second."""
+        if self._region is None or self._looked_at is None or abs(now - self._looked_at) >= _LOOK_EVERY:
+            self._region = region.load(session, self._region)
+            self._looked_at = now
+
+    def _expand(self, batch: _Batch, callout: Callout, claimed: Collection[str]) -> list[Notice]:
         session, now = batch.session, batch.now
         if callout.incident.state in _OVER:
             notices.drop(session, callout, now)
-            return
+            return []
         calls = batch.dispatch(callout) if callout.kind == "dispatch" else batch.climb(callout)
         told = batch.told(callout)
         fresh = [call for call in calls if call.person.id not in told]
@@ -77,12 +90,14 @@ class Expander:
             notices.drop(session, callout, now)
             if _is_unreached(callout) and not notices.any_reached(session, callout.incident_id, told):
                 notices.call_next(session, callout, now)
-            return
+            return []
         reason = "nobody holds this post"
         if fresh:
             reason = "no channel reaches " + ", ".join(f"person {call.person.id}" for call in fresh)
-        written = notices.expand(session, callout, self._drafts(batch, callout, fresh), now, reason=reason)
+        drafts = self._drafts(batch, callout, fresh)
+        written = notices.expand(session, callout, drafts, now, reason=reason, claimed=claimed)
         batch.tell(callout, written)
+        return written
 
     def _drafts(self, batch: _Batch, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
         policy = self._policy(callout.incident)
@@ -119,13 +134,16 @@ class _Batch:
         self._ranked = {callout.incident_id: _rank(place, callout.incident) for callout in callouts}
         self._roster = Roster(session, self._divisions(callouts), now)
         self._told: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        rows = session.execute(
-            select(Callout.incident_id, Callout.cause, Notice.person_id)
-            .join(Notice, Notice.callout_id == Callout.id)
-            .where(Callout.incident_id.in_(ids))
-        )
-        for incident_id, cause, person_id in rows:
-            self._told[incident_id].append((cause, person_id))
+        # A first call has nobody told before it.
+        later = {callout.incident_id for callout in callouts if callout.kind != "dispatch" or _is_unreached(callout)}
+        if later:
+            rows = session.execute(
+                select(Callout.incident_id, Callout.cause, Notice.person_id)
+                .join(Notice, Notice.callout_id == Callout.id)
+                .where(Callout.incident_id.in_(later))
+            )
+            for incident_id, cause, person_id in rows:
+                self._told[incident_id].append((cause, person_id))
 
     def _divisions(self, callouts: Sequence[Callout]) -> set[str]:
         """Every division whose people may be asked for."""

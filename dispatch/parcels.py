@@ -24,6 +24,7 @@ from server.services import notices
 class Parcel:
     """One thing to send. ``ids``: the notices it settles, its own among them; ``attempts``: the most of theirs."""
 
+    channel: str
     notice: Outgoing
     ids: tuple[str, ...]
     attempts: int
@@ -58,6 +59,11 @@ def _load(session: Session, claimed: Sequence[Notice]) -> None:
             set_committed_value(notice, "callout", callouts[notice.callout_id])
 
 
+def fresh(written: Sequence[Notice]) -> list[Parcel]:
+    """Notices just written and claimed: each goes by itself."""
+    return [_parcel([notice]) for notice in written]
+
+
 def _bundle(channel: str, claimed: Sequence[Notice]) -> list[Parcel]:
     """First calls for the same person share one text; everything else goes by itself."""
     groups: dict[object, list[Notice]] = defaultdict(list)
@@ -74,4 +80,6 @@ def _parcel(group: Sequence[Notice]) -> Parcel:
         codes = [str(notice.payload["incident"]) for notice in group]
         payload = payload | {"text": texts.bundle(person.language, codes)}
     outgoing = Outgoing(first.id, person.login, person.phone, person.language, payload)
-    return Parcel(outgoing, tuple(notice.id for notice in group), max(notice.attempts for notice in group))
+    return Parcel(
+        first.channel, outgoing, tuple(notice.id for notice in group), max(notice.attempts for notice in group)
+    )

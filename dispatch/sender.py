@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from dispatch.budget import Budget
 from dispatch.channels import SEND_LIMIT_S, Channel, Never, Outcome, Sent, TryAgain
 from dispatch.expand import Expander
-from dispatch.parcels import Parcel, claim
+from dispatch.parcels import Parcel, claim, fresh
 from server.db import Clock, Database
 from server.services import notices
 from server.wake import Sleeper
@@ -30,9 +30,14 @@ from server.wake import Sleeper
 log = logging.getLogger("dispatch")
 
 assert timedelta(seconds=SEND_LIMIT_S) < notices.LEASE
+# For each of a channel's threads, being sent or waiting for it; two where a single send may take seconds. A broker that
+# does not answer fails all that wait for it at once.
+_QUEUED = {"mqtt": 8}
 _LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
 _BATCH = 100
 _EXPAND = 50  # call-outs in one transaction: it holds their incidents' locks
+# Channels without budget and bundles, whose fresh notices need not be claimed apart.
+_STRAIGHT = frozenset({"mqtt"})
 # channel -> first wait and longest wait between attempts, seconds.
 _BACKOFF = {"mqtt": (1.0, 15.0), "sms": (5.0, 120.0), "voice": (20.0, 120.0)}
 
@@ -55,13 +60,12 @@ class _Lane:
 
     @property
     def free(self) -> int:
-        """How many more notices it can take: one waiting for each that is being sent."""
-        return 2 * self.channel.parallel - len(self.held)
+        """How many more notices it can take. What waits here must go well within its lease."""
+        return _QUEUED.get(self.channel.name, 2) * self.channel.parallel - len(self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    channel: str
     parcel: Parcel
     outcome: Outcome
 
@@ -138,27 +142,30 @@ class Dispatcher:
         with self._database.read() as session:
             now = self._clock.now(session)
             rooms = {lane.channel.name: min(lane.free, lane.budget.allowance(now)) for lane in lanes}
-            if not notices.waiting(session, now, [name for name, room in rooms.items() if room > 0]):
-                return False
-        parcels: list[tuple[_Lane, Parcel]] = []
+            callouts, due = notices.waiting(session, now, [name for name, room in rooms.items() if room > 0])
+        if not callouts and not due:
+            return False
+        # What needs no second look goes out of the transaction that writes it.
+        straight = [name for name in rooms if name in _STRAIGHT and rooms[name] >= _EXPAND and not due]
+        parcels: list[Parcel] = []
         with self._database.write() as session:
             now = self._clock.now(session)
-            expanded = self._expander.step(session, now, _EXPAND)
-            for lane in lanes:
-                if room := max(0, rooms[lane.channel.name]):
-                    claimed = claim(session, lane.channel.name, now, room, lane.budget)
-                    parcels += [(lane, parcel) for parcel in claimed]
-        for lane, parcel in parcels:
-            lane.budget.spend(1)
-            self._submit(lane, parcel)
+            expanded, written = self._expander.step(session, now, _EXPAND, straight)
+            for name, room in rooms.items():
+                if room > 0 and name not in straight:
+                    parcels += claim(session, name, now, room, self._lanes[name].budget)
+        for parcel in fresh(written) + parcels:
+            self._submit(parcel)
         return expanded == _EXPAND
 
-    def _submit(self, lane: _Lane, parcel: Parcel) -> None:
+    def _submit(self, parcel: Parcel) -> None:
+        lane = self._lanes[parcel.channel]
         with self._settled:
             # One that is still held here (its lease ran out while the channel hung) is not sent twice at once.
             if not lane.held.isdisjoint(parcel.ids):
                 return
             lane.held.update(parcel.ids)
+        lane.budget.spend(1)
         lane.pool.submit(self._send, lane, parcel)
 
     def _send(self, lane: _Lane, parcel: Parcel) -> None:
@@ -167,7 +174,7 @@ class Dispatcher:
         except Exception as error:
             log.exception("the channel %s raised", lane.channel.name)
             outcome = TryAgain(f"fault in the channel: {type(error).__name__}")
-        self._outcomes.put(_Done(lane.channel.name, parcel, outcome))
+        self._outcomes.put(_Done(parcel, outcome))
 
     def _record_forever(self) -> None:
         while (first := self._outcomes.get()) is not None:
@@ -223,7 +230,7 @@ def _record(session: Session, batch: list[_Done], now: datetime) -> None:
         name = f"notice {done.parcel.notice.id} to {done.parcel.notice.login}"
         if isinstance(done.outcome, TryAgain):
             log.warning("%s not sent, attempt %d: %s", name, done.parcel.attempts, done.outcome.reason)
-            wait = backoff(done.channel, done.parcel.attempts)
+            wait = backoff(done.parcel.channel, done.parcel.attempts)
             for number in done.parcel.ids:
                 notices.record_retry(session, number, done.outcome.reason, now, wait)
         elif isinstance(done.outcome, Never):

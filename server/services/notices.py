@@ -59,10 +59,17 @@ def expand(
     now: datetime,
     *,
     reason: str = "nobody holds this post",
+    claimed: Collection[str] = (),
 ) -> list[Notice]:
     """Write the notices of a call-out and mark it done; the caller commits. With no draft at all the journal says
-    that nobody could be reached, and the ``reason``, so that the ladder's next rung and the console know."""
+    that nobody could be reached, and the ``reason``, so that the ladder's next rung and the console know.
+
+    Those of the channels in ``claimed`` that need not wait are claimed from the beginning: the caller sends them.
+    """
     written = [_write(session, draft, now, callout=callout) for draft in drafts]
+    for notice in written:
+        if notice.channel in claimed and notice.next_at <= now:
+            notice.next_at, notice.attempts = now + LEASE, 1
     callout.expanded_at = now
     if not written:
         incidents.apply(
@@ -98,9 +105,11 @@ def _write(
         callout_id=callout.id if callout else None,
         incident_id=callout.incident_id if callout else None,
         drill_id=drill.id if drill else None,
+        person=draft.person,
         person_id=draft.person.id,
         channel=draft.channel,
         payload=draft.payload | {"id": number},
+        attempts=0,
         next_at=now + draft.wait,
         created_at=now,
     )
@@ -123,11 +132,12 @@ def claim(session: Session, channel: str, now: datetime, limit: int = 100) -> li
     return list(rows)
 
 
-def waiting(session: Session, now: datetime, channels: Iterable[str]) -> bool:
-    """Whether there is a call-out to expand, or a notice due on one of these channels."""
+def waiting(session: Session, now: datetime, channels: Iterable[str]) -> tuple[bool, bool]:
+    """Whether there is a call-out to expand, and whether a notice is due on one of these channels."""
     callout = exists().where(Callout.expanded_at.is_(None))
     notice = exists().where(Notice.state == "pending", Notice.channel.in_(list(channels)), Notice.next_at <= now)
-    return bool(session.scalar(select(or_(callout, notice))))
+    found = session.execute(select(callout, notice)).one()
+    return bool(found[0]), bool(found[1])
 
 
 def next_attempt(session: Session, channels: Iterable[str]) -> datetime | None:

@@ -39,7 +39,7 @@ class Pigeon:
     """
 
     name: str = "mqtt"
-    parallel: int = 4
+    parallel: int = 8
     outcomes: list[Outcome] = field(default_factory=list)
     carried: list[Outgoing] = field(default_factory=list)
     up: bool = True
@@ -65,7 +65,7 @@ class Pigeon:
 def expand(world: World, channels: Sequence[str] = ("mqtt", "sms")) -> int:
     """Expand everything that waits."""
     with world.database.write() as session:
-        return Expander(channels, ZONE).step(session, world.now)
+        return Expander(channels, ZONE).step(session, world.now)[0]
 
 
 @dataclass(frozen=True)
