@@ -42,6 +42,7 @@ class Settings:
     secret_key: str | None
     broker: Broker | None
     status_reports: StatusReports | None = None
+    terrain_dir: Path | None = None  # elevation tiles
 
     @property
     def evidence_dir(self) -> Path:
@@ -66,8 +67,8 @@ class Settings:
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read STRAW1530_DATA (a folder), STRAW1530_DATABASE (a URL; default SQLite in the folder),
-    STRAW1530_SECRET_KEY, STRAW1530_MQTT (user:password@host:port), STRAW1530_TWILIO_TOKEN and
-    STRAW1530_TWILIO_CALLBACK_URL. Raises SettingsError."""
+    STRAW1530_SECRET_KEY, STRAW1530_MQTT (user:password@host:port), STRAW1530_TERRAIN (a folder
+    of elevation tiles), STRAW1530_TWILIO_TOKEN and STRAW1530_TWILIO_CALLBACK_URL. Raises SettingsError."""
     env = os.environ if environ is None else environ
     if not env.get("STRAW1530_DATA"):
         raise SettingsError("STRAW1530_DATA is not set: give the folder that holds the server's data")
@@ -82,6 +83,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         secret_key=env.get("STRAW1530_SECRET_KEY"),
         broker=parse_broker(mqtt) if mqtt else None,
         status_reports=_status_reports(env),
+        terrain_dir=Path(env["STRAW1530_TERRAIN"]).absolute() if env.get("STRAW1530_TERRAIN") else None,
     )
 
 

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from server.admin.schema import require_current
 from server.audit import beat
 from server.db import Database, DatabaseClock
+from server.domain.errors import Invalid
 from server.engine.broker import BrokerLink
 from server.engine.clock import ClockLoop
 from server.engine.duties import every
 from server.engine.intake import Intake
 from server.evidence import keys, notary
+from server.locate.terrain import open_terrain
 from server.settings import SettingsError, read_settings
 
 
@@ -28,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="straw1530 engine",
         description="Take in sightings and answers over MQTT, fire the ladder's deadlines, audit and sign the journal.",
-        epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port.",
+        epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port, STRAW1530_TERRAIN.",
     )
     parser.add_argument("--name", default=f"engine-{socket.gethostname()}", help="this replica's name on the broker")
     args = parser.parse_args(argv)
@@ -39,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         database = Database(settings.database_url)
         require_current(database)
         key = keys.load(settings.data_dir)
-    except SettingsError as error:
+        terrain = open_terrain(settings.terrain_dir) if settings.terrain_dir else None
+    except (SettingsError, Invalid) as error:
         print(f"engine: {error}", file=sys.stderr)
         return 2
     stop = threading.Event()
@@ -47,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     clock = DatabaseClock()
     link = BrokerLink(broker, args.name, stop)
-    link.start(Intake(database, clock, settings.evidence_dir, link.publish).handle)
+    link.start(Intake(database, clock, settings.evidence_dir, link.publish, terrain).handle)
     loop = ClockLoop(database, clock)
     heart = beat.Heart(
         database, clock, settings.data_dir / "heartbeat.json", lambda: time.monotonic() - loop.alive_at, link.keep

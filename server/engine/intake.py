@@ -27,6 +27,7 @@ from server.engine.wire import (
     sighting_id_of,
     to_report,
 )
+from server.locate.terrain import Terrain
 from server.models import EdgeBox, Notice, Person
 from server.services import actors, incidents, notices, pictures, sightings
 
@@ -44,13 +45,17 @@ SUBSCRIPTIONS = [
 
 
 class Intake:
-    """Turns one message into one transaction. ``publish`` sends the acknowledgements."""
+    """Turns one message into one transaction. ``publish`` sends the acknowledgements; fires are placed on ``terrain``,
+    on flat ground where there is none."""
 
-    def __init__(self, database: Database, clock: Clock, evidence: Path, publish: Publish) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, evidence: Path, publish: Publish, terrain: Terrain | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
         self._evidence = evidence
         self._publish = publish
+        self._terrain = terrain
 
     def handle(self, topic: str, payload: bytes) -> None:
         """Handle one message. Bad ones are refused to their sender and logged; database errors propagate, and
@@ -87,7 +92,7 @@ class Intake:
                 raise Invalid(f"edge: the message names {message.edge!r} but came from {edge!r}")
             with self._database.write() as session:
                 now = self._clock.now(session)
-                recorded = sightings.record(session, to_report(message, now), now)
+                recorded = sightings.record(session, to_report(message, now), now, self._terrain)
                 code, opened = recorded.incident.code, recorded.opened
         except DomainError as error:
             log.warning("sighting from %s refused: %s", edge, error)

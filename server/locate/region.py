@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.domain.place import CURVE_RADIUS_M, MAX_RANGE_M, Place, depression_of, distance_m, ground_range
 from server.locate.ground import Array, Tangent
@@ -29,18 +30,20 @@ POSITION_ERROR_M, TERRAIN_ERROR_M = 5.0, 6.0
 # Sights of one fire disagree more than this (chi-squared) once in a thousand times; by degrees of freedom.
 _DISAGREE = {2: 13.8, 4: 18.5, 6: 22.5, 8: 26.1}
 _NEAREST_M = 10.0
+# A field fire is seldom noticed much farther away than this: vendors give 2 to 5 km by day. Farther places weigh less.
+_USEFUL_M = 6_000.0
 
 
 def _draws(count: int) -> Array:
-    """``count`` × 3 points spread evenly over the standard normal distribution, the same each time: the additive
-    recurrence of the powers of 1/g with g⁴ = g + 1 (Roberts 2018, the "R3" sequence)."""
-    g = 1.2207440846057596
-    uniform = (0.5 + np.outer(np.arange(1, count + 1), [g**-1, g**-2, g**-3])) % 1
-    normal = NormalDist().inv_cdf
-    return np.array([[normal(value) for value in row] for row in uniform])
+    """``count`` × 4 points spread evenly over the unit cube, the same each time: the additive recurrence of the powers
+    of 1/g with g⁵ = g + 1 (Roberts 2018)."""
+    g = 1.1673039782614187
+    found: Array = (0.5 + np.outer(np.arange(1, count + 1), [g**-1, g**-2, g**-3, g**-4])) % 1
+    return found
 
 
-_UNIT = _draws(DRAWS)
+_EVEN = _draws(DRAWS)
+_UNIT = np.array([[NormalDist().inv_cdf(value) for value in row] for row in _EVEN[:, :3].tolist()])
 # Ranges at which a ray is compared with the ground: steps of 1.7 %, 50 m at 3 km.
 _STEPS = np.geomspace(30.0, MAX_RANGE_M, 388)
 _FALL = _STEPS**2 / (2 * CURVE_RADIUS_M)
@@ -99,8 +102,7 @@ def _single(one: Sight, terrain: Terrain | None) -> Region:
     ranges = _on_plain(one, depressions, lifts) if ground is None else _cast(one, ground, bearings, depressions, lifts)
     if math.isnan(ranges[0]):
         return nowhere
-    hit = ~np.isnan(ranges)
-    hit[0] = False
+    hit = np.append(False, _noticed(ranges[1:]))
     turns = np.radians(bearings)
     lats, lons = Tangent.at(one.lat, one.lon).to_degrees(ranges * np.sin(turns), ranges * np.cos(turns))
     range_m = float(ranges[0])
@@ -113,6 +115,13 @@ def _single(one: Sight, terrain: Terrain | None) -> Region:
         math.hypot(range_m * math.radians(one.bearing_sd), POSITION_ERROR_M),
     )
     return Region(place, (one,), np.column_stack([lons[hit], lats[hit]]), 0.0, ground)
+
+
+def _noticed(ranges: Array) -> NDArray[np.bool_]:
+    """Which draws stay when far ones are thinned as their fires would be noticed less; at least the likeliest does."""
+    share = np.where(np.isnan(ranges), 0.0, 1 / (1 + (ranges / _USEFUL_M) ** 8))
+    kept: NDArray[np.bool_] = share > _EVEN[:, 3] * share.max()
+    return kept
 
 
 def _half_width(ranges: Array, range_m: float) -> float:

@@ -69,7 +69,7 @@ def sight(camera: str, view: View, box: tuple[float, float, float, float], aspec
         (replace(view, pan=view.pan + view.pan_error), foot),
         (replace(view, tilt=view.tilt + view.tilt_error), foot),
         (replace(view, roll=view.roll + ROLL_ERROR), foot),
-        (replace(view, hfov=view.hfov * (1 + view.hfov_error)), foot),
+        (replace(view, hfov=view.hfov / (1 + view.hfov_error)), foot),
         (view, (foot[0] + x_sd, foot[1])),
         (view, (foot[0], foot[1] + y_sd)),
     ):
@@ -88,7 +88,7 @@ def sight(camera: str, view: View, box: tuple[float, float, float, float], aspec
         depression,
         sd_b,
         sd_d,
-        covariance / (sd_b * sd_d),
+        max(-0.999, min(0.999, covariance / (sd_b * sd_d))),
         foot_seen=box[3] < 1 - _EDGE,
     )
 

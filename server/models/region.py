@@ -100,6 +100,7 @@ class Camera(Base):
     __table_args__ = (
         CheckConstraint("lat BETWEEN -90 AND 90 AND lon BETWEEN -180 AND 180", name="position"),
         CheckConstraint("height_m > 0 AND hfov > 0 AND hfov < 180", name="optics"),
+        CheckConstraint("height_error > 0 AND hfov_error > 0 AND hfov_factor > 0", name="mount"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -114,6 +115,16 @@ class Camera(Base):
     hfov: Mapped[float]
     pan_error: Mapped[float] = mapped_column(default=0.5)
     tilt_error: Mapped[float] = mapped_column(default=0.2)
+    height_error: Mapped[float] = mapped_column(default=3.0)
+    hfov_error: Mapped[float] = mapped_column(default=0.02)  # a fraction of it
+    # The lens above sea level. With it rays are cast on the terrain, without it on flat ground ``height_m`` below.
+    altitude_m: Mapped[float | None]
+    # What the mount gets wrong, by its calibration: true = stated + offset, true field of view = stated × factor.
+    pan_offset: Mapped[float] = mapped_column(default=0.0)
+    tilt_offset: Mapped[float] = mapped_column(default=0.0)
+    roll: Mapped[float] = mapped_column(default=0.0)
+    hfov_factor: Mapped[float] = mapped_column(default=1.0)
+    calibrated_at: Mapped[datetime | None]
 
     edge: Mapped[EdgeBox] = relationship(lazy="joined")
     county: Mapped[Division] = relationship()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from server.domain.lifecycle import Event, State
 from server.domain.place import Place
 from server.models import Callout, Division, Incident
-from server.services import deadlines, journal, policies
+from server.services import deadlines, journal, places, policies
 
 # Digits and capitals that are not mistaken for one another when typed or read out.
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -53,8 +53,7 @@ def open_incident(
         last_hash=journal.GENESIS,
     )
     if place is not None:
-        incident.bearing, incident.lat, incident.lon = place.bearing, place.lat, place.lon
-        incident.range_m, incident.along_m, incident.across_m = place.range_m, place.along_m, place.across_m
+        places.put(incident, place)
     session.add(incident)
     session.flush()
     # The line binds the rules under which the incident is judged.

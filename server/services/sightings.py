@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 from server import wake
 from server.domain.errors import Missing
 from server.domain.lifecycle import BURNING_STATES, Event, State
-from server.domain.place import Place, View, distance_m, same_fire
+from server.domain.place import Place, distance_m, same_fire
 from server.domain.policy import parse_policy
 from server.locate.region import region
-from server.locate.sight import sight
+from server.locate.sight import Sight, sight
+from server.locate.terrain import Terrain
 from server.models import Camera, Incident, Sighting
-from server.services import journal, opening, policies
+from server.services import journal, opening, places, policies
 
 _LATE_AFTER = timedelta(minutes=5)
 # A sighting confirmed so long before an incident that is over was opened is of another fire.
@@ -61,8 +62,18 @@ class Recorded:
     opened: bool
 
 
-def record(session: Session, report: Report, now: datetime) -> Recorded:
-    """Record a sighting; the caller commits. The same id again changes nothing.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a camera saw and where that is, on this terrain."""
+
+    camera: Camera
+    seen: Sight
+    place: Place
+    terrain: Terrain | None
+
+
+def record(session: Session, report: Report, now: datetime, terrain: Terrain | None = None) -> Recorded:
+    """Record a sighting; the caller commits. The same id again changes nothing. ``terrain``: what rays are cast on.
 
     Raises Missing when the camera is not registered to that edge box.
     """
@@ -73,13 +84,14 @@ def record(session: Session, report: Report, now: datetime) -> Recorded:
     camera = session.get(Camera, report.camera)
     if camera is None or camera.edge_id != report.edge:
         raise Missing(f"camera {report.camera!r} is not registered to the edge box {report.edge!r}")
-    place = region([sight(camera.id, _view(camera, report), report.box, report.aspect)]).place
-    incident = _find(session, camera, place, _on_server_scale(report))
+    seen = sight(camera.id, places.view(camera, report.view), report.box, report.aspect)
+    look = _Look(camera, seen, region([seen], terrain).place, terrain)
+    incident = _find(session, look, _on_server_scale(report))
     opened = incident is None
     if incident is None:
-        incident = _open(session, camera, place, report, now)
+        incident = _open(session, look, report, now)
     late = now - _on_server_scale(report) > _LATE_AFTER
-    _join(session, incident, report, late=late, now=now, opened=opened)
+    _join(session, incident, look, report, late=late, now=now, opened=opened)
     wake.request(session)
     return Recorded(incident, duplicate=False, opened=opened)
 
@@ -89,34 +101,21 @@ def _on_server_scale(report: Report) -> datetime:
     return report.t1 + timedelta(milliseconds=report.clock_offset_ms or 0.0)
 
 
-def _view(camera: Camera, report: Report) -> View:
-    pan, tilt, hfov = report.view or (camera.pan, camera.tilt, camera.hfov)
-    return View(
-        camera.lat,
-        camera.lon,
-        camera.height_m,
-        pan,
-        tilt,
-        hfov,
-        camera.pan_error,
-        camera.tilt_error,
-    )
-
-
-def _find(session: Session, camera: Camera, place: Place, t1: datetime) -> Incident | None:
+def _find(session: Session, look: _Look, t1: datetime) -> Incident | None:
     """The incident this sighting belongs to, locked: burning now, or still open when the smoke was confirmed; the
     nearest of several."""
     burning = Incident.state.in_([state.value for state in sorted(BURNING_STATES)])
     over = and_(Incident.ended_at > t1, Incident.opened_at < t1 + _BEFORE_OPENING)
-    for incident in _at_place(session, camera, place, or_(burning, over)):
+    for incident in _at_place(session, look, or_(burning, over)):
         session.refresh(incident, with_for_update={"of": Incident})
         if incident.state in BURNING_STATES or (incident.ended_at is not None and incident.ended_at > t1):
             return incident
     return None
 
 
-def _at_place(session: Session, camera: Camera, place: Place, which: ColumnElement[bool]) -> list[Incident]:
+def _at_place(session: Session, look: _Look, which: ColumnElement[bool]) -> list[Incident]:
     """Incidents of a kind that may be the same fire by their place, nearest first, whatever county they were put in."""
+    camera, place = look.camera, look.place
     near: ColumnElement[bool] = Incident.camera_id == camera.id
     if place.lat is not None and place.lon is not None:
         near = or_(
@@ -131,7 +130,8 @@ def _at_place(session: Session, camera: Camera, place: Place, which: ColumnEleme
         there = _place_of(incident)
         if there is None or (incident.camera_id != camera.id and (place.lat is None or there.lat is None)):
             continue  # a bearing alone says nothing to another camera
-        if same_fire(place, there):
+        elsewhere = incident.camera_id != camera.id
+        if same_fire(place, there) or (elsewhere and places.agree(session, incident, look.seen, look.terrain)):
             found.append((_gap_m(place, there), incident))
     return [incident for _, incident in sorted(found, key=lambda pair: pair[0])]
 
@@ -149,14 +149,15 @@ def _gap_m(one: Place, other: Place) -> float:
     return distance_m(one.lat, one.lon, other.lat, other.lon)
 
 
-def _open(session: Session, camera: Camera, place: Place, report: Report, now: datetime) -> Incident:
+def _open(session: Session, look: _Look, report: Report, now: datetime) -> Incident:
+    camera = look.camera
     policy = parse_policy(policies.current(session, camera.county_code).body)
     over = or_(Incident.state == State.VERIFIED.value, Incident.ended_at > now - timedelta(seconds=policy.relapse_s))
-    earlier = _at_place(session, camera, place, over)
+    earlier = _at_place(session, look, over)
     return opening.open_incident(
         session,
         county_code=camera.county_code,
-        place=place,
+        place=look.place,
         actor="system:engine",
         data={
             "sighting": report.id,
@@ -167,6 +168,7 @@ def _open(session: Session, camera: Camera, place: Place, report: Report, now: d
             "clock_offset_ms": report.clock_offset_ms,
             "clock_error_ms": report.clock_error_ms,
             "confidence": report.confidence,
+            places.SIGHT: look.seen.to_data(),
         },
         now=now,
         camera_id=camera.id,
@@ -175,7 +177,9 @@ def _open(session: Session, camera: Camera, place: Place, report: Report, now: d
     )
 
 
-def _join(session: Session, incident: Incident, report: Report, *, late: bool, now: datetime, opened: bool) -> None:
+def _join(
+    session: Session, incident: Incident, look: _Look, report: Report, *, late: bool, now: datetime, opened: bool
+) -> None:
     session.add(
         Sighting(
             id=report.id,
@@ -199,5 +203,6 @@ def _join(session: Session, incident: Incident, report: Report, *, late: bool, n
         State(incident.state),
         actor="system:engine",
         now=now,
-        data={"sighting": report.id, "camera": report.camera, "confidence": report.confidence, "late": late},
+        data={"sighting": report.id, "camera": report.camera, "confidence": report.confidence, "late": late}
+        | places.refine(session, incident, look.seen, look.terrain),
     )

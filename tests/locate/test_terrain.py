@@ -135,6 +135,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_terrain(tmp_path / "nowhere")
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
 def test_a_geotiff_is_read_by_rasterio(tmp_path: Path) -> None:
     """North up in degrees it is taken, void cells stay unknown; in metres it is refused with the mend."""
     rasterio = pytest.importorskip("rasterio", reason="GeoTIFF tiles need the extra 'terrain'")
