@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from server.domain.place import distance_m
 from server.models import Camera, Division
@@ -95,7 +95,7 @@ def outlines(session: Session, viewer: Viewer, level: str, within: str | None = 
             "properties": {"code": row.code, "name": village_name(row.name), "synthetic": row.synthetic},
             "geometry": row.geometry,
         }
-        for row in session.scalars(query.order_by(Division.code))
+        for row in session.scalars(query.order_by(Division.code).options(undefer(Division.geometry)))
     ]
     return {"type": "FeatureCollection", "features": features}
 

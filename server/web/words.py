@@ -206,6 +206,8 @@ def _notice(line: Line) -> str:
     reason = str(line.data.get("reason") or "")
     if reason == "nobody holds this post":
         reason = str(_("没有人在岗"))
+    elif reason.startswith("no channel reaches"):
+        reason = str(_("没有能用的渠道"))
     return str(_("未能通知 %(about)s：%(reason)s", about=about, reason=reason))
 
 

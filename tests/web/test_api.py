@@ -138,6 +138,7 @@ def test_a_mistaken_tap_is_taken_back_in_time_only(site: Site) -> None:
     assert world.state(code) is State.ACCEPTED
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -243,6 +244,15 @@ def test_a_long_list_takes_no_more_statements_than_a_short_one(site: Site) -> No
         world.apply(code, Event.MARK_FALSE, "county", reason="fog")
     assert len(county.json("/api/v1/incidents")["incidents"]) > 2
     assert statements() == few
+
+
+def test_outlines_come_in_one_statement(site: Site) -> None:
+    """The map of a city is a thousand outlines: they are not fetched one by one."""
+    city = site.login("city")
+    counted: list[str] = []
+    event.listen(site.world.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    assert len(city.json("/api/v1/divisions/village")["features"]) == 3
+    assert len([one for one in counted if "divisions.geometry" in one.lower()]) == 1
 
 
 def test_outlines_and_cameras_are_those_of_the_area(site: Site) -> None:
