@@ -17,8 +17,10 @@ import argparse
 import base64
 import hashlib
 import json
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +33,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 GENESIS = "0" * 64
 MAX_BYTES = 512 * 1024 * 1024
 Faults = list[str]
+# What a damaged zip makes the standard library raise.
+_TORN = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, NotImplementedError)
 
 
 class Unreadable(Exception):
@@ -175,7 +179,7 @@ class Bundle:
                 if doubled := sorted({name for name in names if names.count(name) > 1}):
                     raise Unreadable(f"the bundle holds a file twice: {', '.join(doubled)}")
                 return cls({name: archive.read(name) for name in names})
-        except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError) as error:
+        except (*_TORN, OSError, RuntimeError, ValueError, EOFError) as error:
             raise Unreadable(f"the bundle cannot be read: {error}") from None
 
     def json(self, name: str) -> Any:

@@ -200,6 +200,26 @@ def test_every_flipped_byte_is_caught(exported: tuple[Files, verify.Key, Signing
         assert any(fault.startswith(name) for fault in found), (name, at, found)
 
 
+def test_no_flipped_bit_of_the_zip_itself_passes_or_crashes(
+    exported: tuple[Files, verify.Key, SigningKey], tmp_path: Path
+) -> None:
+    """Five hundred: a sentence, a named change, or a bit that means nothing because all contents are the same."""
+    files, key, _ = exported
+    assert faults(files, key, tmp_path) == []
+    whole = (tmp_path / "bundle.zip").read_bytes()
+    chance, torn, refused = random.Random(30), tmp_path / "torn.zip", 0
+    for _ in range(500):
+        content = bytearray(whole)
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        torn.write_bytes(content)
+        try:
+            if not verify.verify(torn, key):
+                assert verify.Bundle.read(torn).files == files
+        except verify.Unreadable:
+            refused += 1
+    assert refused > 400
+
+
 Change = Callable[[Any], Any]
 
 
