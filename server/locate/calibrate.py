@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A mount's true angles from landmarks: known points and where they are seen in a picture.
+
+Four unknowns (pan, tilt, roll, field of view) by least squares on the pixels; three landmarks are the least, five or more
+name the one that is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from server.domain.errors import Invalid
+from server.domain.place import CURVE_RADIUS_M, View
+from server.locate.ground import Array, Tangent
+from server.locate.sight import turn
+from server.locate.solve import Solved, least_squares
+
+# A click is as good as this many pixels, one standard deviation; worse fits raise the stated errors.
+CLICK_PX = 1.5
+# A mount does not repeat its angles better than this, degrees; nor is its zoom's field of view better known.
+REPEAT_DEG, REPEAT_FIELD = 0.05, 0.002
+LEAST, LEAST_TO_NAME = 3, 5
+# The unknowns' errors above which the landmarks do not fix them: degrees of pan, tilt and roll, fraction of the field.
+_USELESS = (1.0, 0.5, 3.0, 0.1)
+# A landmark is wrong when without it the squares fall so far (chi-squared of 2, one in a million) and the rest agree.
+_WRONG, _PATIENCE = 27.6, 3.0
+_STEPS = (0.01, 0.01, 0.05, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Landmark:
+    """A known point: where it is seen (pixels from the picture's upper left) and where it is (WGS-84; ``height_m`` above
+    the level that the camera's height counts from: the ground it looks at, or the sea where its altitude is known)."""
+
+    name: str
+    x: float
+    y: float
+    lat: float
+    lon: float
+    height_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """How far a landmark is seen from where the solved camera would see it, pixels; and how far it is, metres."""
+
+    name: str
+    dx: float
+    dy: float
+    range_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The mount solved: true = stated + offset; the true field of view = stated × ``hfov_factor``. The errors (one
+    standard deviation) hold what the landmarks leave open and how well a mount repeats."""
+
+    pan_offset: float
+    tilt_offset: float
+    roll: float
+    hfov_factor: float
+    pan_error: float
+    tilt_error: float
+    roll_error: float
+    hfov_error: float
+    rms_px: float
+    residuals: tuple[Residual, ...]
+
+
+def calibrate(view: View, width: int, height: int, landmarks: Sequence[Landmark]) -> Calibration:
+    """Solve a mount from landmarks in one picture of ``width`` × ``height`` pixels taken under ``view`` (its stated angles).
+
+    Raises Invalid when there are too few landmarks, when they lie so that the angles stay open (on one line, or close
+    together), or when one does not fit the others; the sentence names it where that can be told.
+    """
+    _check(view, width, height, landmarks)
+    solved = _solve(view, width, height, landmarks)
+    if solved is None:
+        raise Invalid("the landmarks do not fix the camera: take points that are spread over the whole picture")
+    _refuse_outlier(view, width, height, landmarks, solved)
+    freedom = 2 * len(landmarks) - 4
+    inflation = max(1.0, math.sqrt(solved.misfit / freedom))
+    errors = [float(value) * inflation for value in np.sqrt(solved.covariance.diagonal())]
+    field = errors[3] / (1 + float(solved.at[3]))
+    if any(error > limit for error, limit in zip([*errors[:3], field], _USELESS, strict=True)):
+        raise Invalid(
+            f"the landmarks leave pan open by {errors[0]:.2f}°, tilt by {errors[1]:.2f}°, roll by {errors[2]:.2f}° and the"
+            f" field of view by {field:.1%}: take points that are spread over the whole picture, not on one line"
+        )
+    misses = _misses(view, width, height, landmarks, solved.at) * CLICK_PX
+    pan, tilt, roll, factor = (float(value) for value in solved.at)
+    return Calibration(
+        pan,
+        tilt,
+        roll,
+        1 + factor,
+        math.hypot(errors[0], REPEAT_DEG),
+        math.hypot(errors[1], REPEAT_DEG),
+        errors[2],
+        math.hypot(field, REPEAT_FIELD),
+        float(np.sqrt((misses**2).mean())),
+        tuple(
+            Residual(
+                one.name, float(dx), float(dy), math.hypot(*Tangent.at(view.lat, view.lon).to_metres(one.lat, one.lon))
+            )
+            for one, (dx, dy) in zip(landmarks, misses.reshape(-1, 2), strict=True)
+        ),
+    )
+
+
+def _check(view: View, width: int, height: int, landmarks: Sequence[Landmark]) -> None:
+    if len(landmarks) < LEAST:
+        raise Invalid(f"{len(landmarks)} landmarks are too few: at least {LEAST}, better {LEAST_TO_NAME} or more")
+    for one in landmarks:
+        if not all(map(math.isfinite, (one.x, one.y, one.lat, one.lon, one.height_m))):
+            raise Invalid(f"landmark {one.name!r}: a number is not finite")
+        if not (0 <= one.x <= width and 0 <= one.y <= height):
+            raise Invalid(
+                f"landmark {one.name!r}: pixel ({one.x:g}, {one.y:g}) is outside the picture {width} × {height}"
+            )
+        if math.hypot(*Tangent.at(view.lat, view.lon).to_metres(one.lat, one.lon)) < 20:
+            raise Invalid(f"landmark {one.name!r} is at the camera itself")
+
+
+def _solve(view: View, width: int, height: int, landmarks: Sequence[Landmark]) -> Solved | None:
+    # The pan may be wrong by any angle (a mount turned on its mast): begin where the landmarks' mean bearing says.
+    turns = []
+    for one in landmarks:
+        east, north = Tangent.at(view.lat, view.lon).to_metres(one.lat, one.lon)
+        focal = width / 2 / math.tan(math.radians(view.hfov) / 2)
+        seen = view.pan + math.degrees(math.atan((one.x - width / 2) / focal))
+        turns.append(math.radians(turn(math.degrees(math.atan2(east, north)), seen)))
+    start = math.degrees(math.atan2(float(np.mean(np.sin(turns))), float(np.mean(np.cos(turns)))))
+    return least_squares(
+        lambda at: _misses(view, width, height, landmarks, at), np.array([start, 0.0, 0.0, 0.0]), step=_STEPS
+    )
+
+
+def _misses(view: View, width: int, height: int, landmarks: Sequence[Landmark], at: Array) -> Array:
+    """dx, dy of each landmark in turn, in clicks' standard deviations."""
+    pan, tilt, roll = view.pan + float(at[0]), math.radians(view.tilt + float(at[1])), math.radians(float(at[2]))
+    hfov = min(max(view.hfov * (1 + float(at[3])), 0.1), 175.0)
+    focal = width / 2 / math.tan(math.radians(hfov) / 2)
+    eye = view.height_m if view.altitude_m is None else view.altitude_m
+    found = []
+    for one in landmarks:
+        east, north = Tangent.at(view.lat, view.lon).to_metres(one.lat, one.lon)
+        far = math.hypot(east, north)
+        bearing = math.atan2(east, north) - math.radians(pan)
+        right, ahead = far * math.sin(bearing), far * math.cos(bearing)
+        down = eye - one.height_m + far * far / (2 * CURVE_RADIUS_M)
+        depth = ahead * math.cos(tilt) - down * math.sin(tilt)
+        below = ahead * math.sin(tilt) + down * math.cos(tilt)
+        # Behind the camera nothing is seen: far out of the picture, and farther the worse it is.
+        depth = max(depth, 0.02 * far)
+        x = right * math.cos(roll) + below * math.sin(roll)
+        y = below * math.cos(roll) - right * math.sin(roll)
+        found += [one.x - width / 2 - focal * x / depth, one.y - height / 2 - focal * y / depth]
+    return np.array(found) / CLICK_PX
+
+
+def _refuse_outlier(view: View, width: int, height: int, landmarks: Sequence[Landmark], solved: Solved) -> None:
+    freedom = 2 * len(landmarks) - 4
+    if solved.misfit <= freedom * _PATIENCE**2:
+        return
+    worst, least = None, math.inf
+    if len(landmarks) >= LEAST_TO_NAME:
+        for index, one in enumerate(landmarks):
+            rest = [*landmarks[:index], *landmarks[index + 1 :]]
+            without = _solve(view, width, height, rest)
+            if without is not None and without.misfit < least:
+                worst, least = one, without.misfit
+    if worst is not None and least <= max((freedom - 2) * _PATIENCE**2, (solved.misfit - _WRONG) / 10):
+        raise Invalid(
+            f"landmark {worst.name!r} does not fit the others: correct its pixel or position, or leave it out"
+        )
+    raise Invalid(
+        f"the landmarks do not agree (off by {math.sqrt(solved.misfit / (2 * len(landmarks))) * CLICK_PX:.0f} pixels):"
+        f" check the camera's position and height; {LEAST_TO_NAME} or more landmarks name a single one that is wrong"
+    )
+
+
+def mended(view: View, found: Calibration) -> View:
+    """The view set right by a calibration."""
+    return replace(
+        view,
+        pan=view.pan + found.pan_offset,
+        tilt=view.tilt + found.tilt_offset,
+        roll=found.roll,
+        hfov=view.hfov * found.hfov_factor,
+        pan_error=found.pan_error,
+        tilt_error=found.tilt_error,
+        hfov_error=found.hfov_error,
+    )
