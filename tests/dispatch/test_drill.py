@@ -19,7 +19,7 @@ from server.models import JournalEntry, Notice, Person
 from server.services import notices
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock
 from tests.dispatch.test_mqtt import phone
-from tests.dispatch.test_process import environment, process
+from tests.dispatch.test_process import environment, process, wait_until
 from tests.dispatch.test_sms import peer
 from tests.support.brokers import RunningBroker
 from tests.support.world import TOWNSHIP, VILLAGE, World
@@ -109,8 +109,9 @@ def test_the_command_runs_a_drill_through_the_running_dispatcher(
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         with process(env):
-            assert drill.main(["--to", "worker-1", "--wait", "8", "--json", str(tmp_path / "drill.json")]) == 1
+            assert drill.main(["--to", "worker-1", "--wait", "2", "--json", str(tmp_path / "drill.json")]) == 1
             assert received.get(timeout=60)["drill"] is True
+            wait_until(lambda: bool(account.messages))
         assert "演练" in account.messages[0].body
     assert "0 of 1 people reached" in capsys.readouterr().out
     written = json.loads((tmp_path / "drill.json").read_text())
