@@ -36,4 +36,4 @@ format: setup-test ## format and mend what the linter can
 	@$(PY)/ruff check --fix .
 
 clean: ## remove what set-up and the demo made
-	rm -rf .venv node_modules data build server/web/static/vendor
+	rm -rf .venv node_modules data/demo build server/web/static/vendor
