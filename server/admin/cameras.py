@@ -23,7 +23,10 @@ _COLUMNS = ("id", "edge", "county", "name", "lat", "lon", "height_m", "pan", "ti
 
 
 class CameraForm(BaseModel):
-    """A camera as it is registered. Degrees, metres, WGS-84; pan from true north, tilt negative below the horizon."""
+    """A camera as it is registered. Degrees, metres, WGS-84; pan from true north, tilt negative below the horizon.
+
+    ``height_m`` counts from the ground it looks at, ``altitude_m`` from the sea: with it rays are cast on the terrain.
+    """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
@@ -39,6 +42,9 @@ class CameraForm(BaseModel):
     hfov: float = Field(gt=0, lt=180)
     pan_error: float = Field(default=0.5, gt=0)
     tilt_error: float = Field(default=0.2, gt=0)
+    height_error: float = Field(default=3.0, gt=0)
+    hfov_error: float = Field(default=0.02, gt=0, lt=0.5)
+    altitude_m: float | None = Field(default=None, ge=-500, le=9000)
 
 
 def parse_camera(values: Mapping[str, Any]) -> CameraForm:
@@ -65,7 +71,10 @@ def add_camera(session: Session, form: CameraForm) -> bool:
     if session.get(EdgeBox, form.edge) is None:
         session.add(EdgeBox(id=form.edge, name=form.edge))
         session.flush()
-    values = form.model_dump(exclude={"edge", "county"}) | {"edge_id": form.edge, "county_code": form.county}
+    values = form.model_dump(exclude={"edge", "county"}, exclude_unset=True) | {
+        "edge_id": form.edge,
+        "county_code": form.county,
+    }
     new = session.get(Camera, form.id) is None
     session.merge(Camera(**values))
     session.flush()

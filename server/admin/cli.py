@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from server.admin import cameras, people, policy, region, schema
+from server.admin import cameras, mounts, people, policy, region, schema
 from server.admin.crs import TO_WGS84
 from server.db import Database
 from server.domain.errors import DomainError, Invalid, Missing
@@ -50,7 +50,7 @@ def region_import(args: argparse.Namespace, database: Database) -> int:
     """Import a region folder."""
     with database.read() as session:
         known = region.known_outlines(session)
-    read = region.check_region(args.folder, known, crs=args.crs, mend=args.mend)
+    read = region.check_region(args.folder, known, crs=args.crs, layer_crs=dict(args.layer_crs), mend=args.mend)
     with database.write() as session:
         done = region.import_region(session, read)
         warnings = read.warnings + region.strangers(session, read)
@@ -66,7 +66,7 @@ def region_check(args: argparse.Namespace, database: Database) -> int:
     if inspect(database.engine).has_table(Division.__tablename__):
         with database.read() as session:
             known = region.known_outlines(session)
-    read = region.check_region(args.folder, known, crs=args.crs, mend=args.mend)
+    read = region.check_region(args.folder, known, crs=args.crs, layer_crs=dict(args.layer_crs), mend=args.mend)
     for warning in read.warnings:
         print(f"warning: {warning}")
     print(f"{len(read.rows)} divisions, {len(read.warnings)} warnings; nothing was changed")
@@ -173,6 +173,21 @@ def show(_args: argparse.Namespace, database: Database) -> int:
     return 0
 
 
+def people_export(args: argparse.Namespace, database: Database) -> int:
+    """Write all active people and their duties to a CSV file that `people import` reads."""
+    with database.read() as session:
+        number = people.export_people(session, args.file)
+    print(f"{number} lines written to {args.file}")
+    return 0
+
+
+def _layer_crs(text: str) -> tuple[str, str]:
+    name, _, crs = text.partition("=")
+    if crs not in TO_WGS84:
+        raise argparse.ArgumentTypeError(f"write FILE=CRS, CRS one of {', '.join(sorted(TO_WGS84))}, not {text!r}")
+    return name, crs
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="straw1530 admin", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -190,10 +205,18 @@ def _parser() -> argparse.ArgumentParser:
         command = add(regions, name, run)
         command.add_argument("folder", type=Path, help="holds divisions.csv and GeoJSON layers")
         command.add_argument("--crs", choices=sorted(TO_WGS84), default="wgs84", help="the layers' coordinate system")
+        command.add_argument(
+            "--layer-crs",
+            type=_layer_crs,
+            action="append",
+            default=[],
+            metavar="FILE=CRS",
+            help="the coordinate system of one layer; may be given again",
+        )
         command.add_argument("--mend", action="store_true", help="repair broken outlines instead of refusing them")
-    command = add(
-        commands.add_parser("people", help="People and duties.").add_subparsers(required=True), "import", people_import
-    )
+    group = commands.add_parser("people", help="People and duties.").add_subparsers(required=True)
+    add(group, "export", people_export).add_argument("file", type=Path)
+    command = add(group, "import", people_import)
     command.add_argument("file", type=Path, help="CSV: login, name, phone, language, role, area, post, division, …")
     command.add_argument("--dry-run", action="store_true", help="check every line and change nothing")
     group = commands.add_parser("camera", help="Cameras and their edge boxes.").add_subparsers(required=True)
@@ -201,6 +224,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add(group, "add", camera_add)
     for name, info in cameras.CameraForm.model_fields.items():
         command.add_argument(f"--{name.replace('_', '-')}", required=info.is_required())
+    mounts.add_commands(
+        group, commands.add_parser("terrain", help="Elevation tiles to place fires on.").add_subparsers(required=True)
+    )
     policy.add_commands(
         commands.add_parser("policy", help="A county's limits and ladder.").add_subparsers(required=True)
     )

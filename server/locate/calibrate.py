@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A mount's true angles from landmarks: known points and where they are seen in a picture.
 
-Four unknowns (pan, tilt, roll, field of view) by least squares on the pixels; three landmarks are the least, five or more
-name the one that is wrong.
+Four unknowns (pan, tilt, roll, field of view) by least squares on the pixels; three landmarks are the least, five or
+more name the one that is wrong.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _STEPS = (0.01, 0.01, 0.05, 0.001)
 
 @dataclass(frozen=True, slots=True)
 class Landmark:
-    """A known point: where it is seen (pixels from the picture's upper left) and where it is (WGS-84; ``height_m`` above
-    the level that the camera's height counts from: the ground it looks at, or the sea where its altitude is known)."""
+    """A known point: where it is seen (pixels from the upper left) and where it is (WGS-84, ``height_m`` above
+    what the camera's height counts from: the ground it looks at, or the sea where its altitude is known)."""
 
     name: str
     x: float
@@ -72,7 +72,7 @@ class Calibration:
 
 
 def calibrate(view: View, width: int, height: int, landmarks: Sequence[Landmark]) -> Calibration:
-    """Solve a mount from landmarks in one picture of ``width`` × ``height`` pixels taken under ``view`` (its stated angles).
+    """Solve a mount from landmarks in one picture of ``width`` × ``height`` pixels, taken under its stated ``view``.
 
     Raises Invalid when there are too few landmarks, when they lie so that the angles stay open (on one line, or close
     together), or when one does not fit the others; the sentence names it where that can be told.
@@ -88,8 +88,8 @@ def calibrate(view: View, width: int, height: int, landmarks: Sequence[Landmark]
     field = errors[3] / (1 + float(solved.at[3]))
     if any(error > limit for error, limit in zip([*errors[:3], field], _USELESS, strict=True)):
         raise Invalid(
-            f"the landmarks leave pan open by {errors[0]:.2f}°, tilt by {errors[1]:.2f}°, roll by {errors[2]:.2f}° and the"
-            f" field of view by {field:.1%}: take points that are spread over the whole picture, not on one line"
+            f"the landmarks leave pan open by {errors[0]:.2f}°, tilt by {errors[1]:.2f}°, roll by {errors[2]:.2f}° and"
+            f" the field of view by {field:.1%}: take points that are spread over the whole picture, not on one line"
         )
     misses = _misses(view, width, height, landmarks, solved.at) * CLICK_PX
     pan, tilt, roll, factor = (float(value) for value in solved.at)

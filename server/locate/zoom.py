@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A camera model's field of view by its zoom.
 
-Zoom positions (ONVIF's 0 to 1, or a vendor's own) have no stated mapping and are far from linear: one 37× camera sees 58°
-at 0, 7.2° at 0.25 and 2.8° at 1. So each model has a table, measured once, and between its rows the logarithm of the field
-is interpolated monotonically (Fritsch and Carlson 1980, with Fritsch and Butland's slopes), so that more zoom never sees
+Zoom positions (ONVIF's 0 to 1, or a vendor's own) have no stated mapping and are far from linear: one 37× camera sees
+58° at 0, 7.2° at 0.25 and 2.8° at 1. So each model has a table, measured once. Between its rows the logarithm of the
+field is interpolated monotonically (Fritsch and Carlson 1980, with Fritsch and Butland's slopes): more zoom never sees
 more.
 """
 
@@ -21,7 +21,7 @@ class ZoomTable:
     """Field of view (horizontal, degrees) by zoom position."""
 
     def __init__(self, model: str, rows: Sequence[tuple[float, float]]) -> None:
-        """``rows``: (zoom, field of view), at least two. Raises Invalid when zooms repeat or the field grows with zoom."""
+        """``rows``: (zoom, field of view), two or more. Raises Invalid when zooms repeat or the field grows."""
         ordered = sorted(rows)
         if len(ordered) < 2 or not all(math.isfinite(z) and 0 < field < 180 for z, field in ordered):
             raise Invalid(
