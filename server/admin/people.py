@@ -8,7 +8,9 @@ that names a duty which exists sets its end. Lines without a post change the per
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -214,3 +216,23 @@ def _write_duties(session: Session, lines: list[Line], people: dict[str, Person]
             session.flush()
     session.flush()
     return added, ended
+
+
+def export_people(session: Session, path: Path) -> int:
+    """Write all active people and their duties as a file that ``import_people`` reads; returns the number of lines."""
+    duties: dict[int, list[Duty]] = defaultdict(list)
+    for duty in session.scalars(select(Duty).order_by(Duty.division_code, Duty.post, Duty.id)):
+        duties[duty.person_id].append(duty)
+    lines = []
+    for person in session.scalars(select(Person).where(Person.active).order_by(Person.login)):
+        about = [person.login, person.name, person.phone or "", person.language, person.role, person.area_code]
+        lines += [about + _duty_columns(duty) for duty in duties[person.id]] or [about + [""] * 4]
+    # With a byte-order mark, so that Excel reads the Chinese names.
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows([[*_COLUMNS, "post", "division", "starts_at", "ends_at"], *lines])
+    return len(lines)
+
+
+def _duty_columns(duty: Duty) -> list[str]:
+    times = [moment.isoformat() if moment else "" for moment in (duty.starts_at, duty.ends_at)]
+    return [duty.post, duty.division_code, *times]

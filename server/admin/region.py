@@ -31,9 +31,16 @@ class Imported:
     unchanged: int
 
 
-def check_region(folder: Path, known: Mapping[str, BaseGeometry], *, crs: str = "wgs84", mend: bool = False) -> Region:
+def check_region(
+    folder: Path,
+    known: Mapping[str, BaseGeometry],
+    *,
+    crs: str = "wgs84",
+    layer_crs: Mapping[str, str] | None = None,
+    mend: bool = False,
+) -> Region:
     """Read and check a region folder; ``known`` holds the database's outlines by code. Raises Refused."""
-    region = read_region(folder, crs=crs, mend=mend)
+    region = read_region(folder, crs=crs, layer_crs=layer_crs, mend=mend)
     if problems := wrong_systems(region, known):
         raise Refused(problems)
     region.warnings.extend(gaps_and_overlaps(region))

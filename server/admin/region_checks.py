@@ -42,24 +42,25 @@ def wrong_systems(region: Region, known: Mapping[str, BaseGeometry]) -> list[Pro
     for row in region.rows.values():
         if row.geometry is not None:
             layers[row.layer].append(row)
-    suspects: list[tuple[float, str, str, str]] = []
+    suspects: list[tuple[float, bool, str, str, str]] = []
     for layer, rows in layers.items():
         references = {"the region in the database": _known_pairs(rows, known)}
         references |= {other: _layer_pairs(rows, others) for other, others in layers.items() if other != layer}
         for name, pairs in references.items():
-            if found := _better_system(pairs):
-                suspects.append((found[1], layer, found[0], name))
+            if found := _better_system(pairs, region.systems[layer]):
+                suspects.append((round(found[1], 3), region.systems[layer] == "wgs84", layer, found[0], name))
     return _blame(suspects)
 
 
-def _blame(suspects: list[tuple[float, str, str, str]]) -> list[Problem]:
-    """Of two layers that disagree, the one whose conversion explains the disagreement best is blamed, and once."""
+def _blame(suspects: list[tuple[float, bool, str, str, str]]) -> list[Problem]:
+    """Of two layers that disagree, the one whose conversion explains the disagreement best is blamed, and once; of two
+    equal explanations the one that takes back a conversion."""
     problems: dict[str, Problem] = {}
     cleared: set[str] = set()
-    for _, layer, system, reference in sorted(suspects):
+    for _, _, layer, system, reference in sorted(suspects):
         if layer in problems or layer in cleared:
             continue
-        text = f"looks like {system} beside {reference}, not like what was declared: convert it, or give --crs {system}"
+        text = f"looks like {system} beside {reference}, not as declared: give --layer-crs {layer}={system}"
         problems[layer] = Problem(layer, "", text)
         cleared.add(reference)
     return list(problems.values())
@@ -67,35 +68,40 @@ def _blame(suspects: list[tuple[float, str, str, str]]) -> list[Problem]:
 
 def _known_pairs(rows: Sequence[Row], known: Mapping[str, BaseGeometry]) -> list[Pair]:
     step = max(1, len(rows) // _SAMPLE)
-    return [(row.geometry, known[row.code]) for row in rows[::step] if row.geometry is not None and row.code in known]
+    return [(row.raw, known[row.code]) for row in rows[::step] if row.raw is not None and row.code in known]
 
 
 def _layer_pairs(rows: Sequence[Row], others: Sequence[Row]) -> list[Pair]:
-    """Parents beside the unions of their children, whichever of the two layers holds the parents."""
-    pairs = _parent_pairs(rows, others)
-    return pairs or [(children, parent) for parent, children in _parent_pairs(others, rows)]
+    """Parents beside the unions of their children, whichever of the two layers holds the parents: ``rows`` as they
+    came, ``others`` in WGS-84."""
+    below = _unions({row.code: row.parent_code for row in others}, {row.code: row.geometry for row in others})
+    pairs = [(row.raw, below[row.code]) for row in rows if row.raw is not None and row.code in below]
+    if pairs:
+        return pairs
+    own = _unions({row.code: row.parent_code for row in rows}, {row.code: row.raw for row in rows})
+    return [(own[row.code], row.geometry) for row in others if row.geometry is not None and row.code in own]
 
 
-def _parent_pairs(parents: Sequence[Row], children: Sequence[Row]) -> list[Pair]:
+def _unions(
+    parents: Mapping[str, str | None], outlines: Mapping[str, BaseGeometry | None]
+) -> dict[str | None, BaseGeometry]:
+    """The union of the outlines of each parent's children."""
     by_parent: dict[str | None, list[BaseGeometry]] = defaultdict(list)
-    for child in children:
-        if child.geometry is not None:
-            by_parent[child.parent_code].append(child.geometry)
-    return [
-        (row.geometry, shapely.union_all(by_parent[row.code]))
-        for row in parents
-        if row.geometry is not None and row.code in by_parent
-    ]
+    for code, outline in outlines.items():
+        if outline is not None:
+            by_parent[parents[code]].append(outline)
+    return {parent: shapely.union_all(children) for parent, children in by_parent.items()}
 
 
-def _better_system(pairs: Sequence[Pair]) -> tuple[str, float] | None:
-    """The system in which the first of each pair fits the second clearly better, and what disagreement is left."""
+def _better_system(pairs: Sequence[Pair], declared: str) -> tuple[str, float] | None:
+    """The system in which the first of each pair (as it came) fits the second (WGS-84) clearly better than in the
+    declared one, and what disagreement is left."""
     if not pairs:
         return None
-    as_given = _disagreement(pairs, "wgs84")
+    as_given = _disagreement(pairs, declared)
     if as_given < _AGREES:
         return None
-    left = {system: _disagreement(pairs, system) for system in systems.DISTINCT if system != "wgs84"}
+    left = {system: _disagreement(pairs, system) for system in systems.DISTINCT if system != declared}
     best = min(left, key=left.__getitem__)
     return (best, left[best]) if left[best] < _CLEARLY_BETTER * as_given else None
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from server.models.region import LEVELS
 
 @dataclass(slots=True)
 class Row:
-    """One division as the folder gives it; ``geometry`` in WGS-84, None when no layer has it."""
+    """One division as the folder gives it: ``raw`` as its layer has it, ``geometry`` in WGS-84; None when no layer has
+    it."""
 
     code: str
     name: str
     level: str
     parent_code: str | None
     geometry: BaseGeometry | None = None
+    raw: BaseGeometry | None = None
     layer: str = ""
     synthetic: bool = False
 
@@ -44,23 +46,31 @@ class Row:
 
 @dataclass(slots=True)
 class Region:
-    """A folder read: its divisions by code, parents before children, and what was noticed without refusing."""
+    """A folder read: its divisions by code, parents before children, each layer's coordinate system, and what was
+    noticed without refusing."""
 
     rows: dict[str, Row]
+    systems: dict[str, str] = field(default_factory=dict)
     warnings: list[Problem] = field(default_factory=list)
 
 
-def read_region(folder: Path, *, crs: str = "wgs84", mend: bool = False) -> Region:
-    """Read a region folder. ``crs`` names the system of its layers; ``mend`` repairs broken outlines with
-    ``shapely.make_valid`` instead of refusing them. Raises Refused with every fault found."""
+def read_region(
+    folder: Path, *, crs: str = "wgs84", layer_crs: Mapping[str, str] | None = None, mend: bool = False
+) -> Region:
+    """Read a region folder. ``crs`` names the system of its layers, ``layer_crs`` that of single ones by file name;
+    ``mend`` repairs broken outlines with ``shapely.make_valid`` instead of refusing them. Raises Refused with every
+    fault found."""
     problems: list[Problem] = []
     rows = _read_divisions(folder / "divisions.csv", problems)
     region = Region(rows)
     layers = sorted(folder.glob("*.geojson")) + sorted(folder.glob("*.json"))
     if not layers:
         problems.append(Problem(str(folder), "", "holds no .geojson layer: at least the villages' outlines are needed"))
+    for name in set(layer_crs or {}) - {path.name for path in layers}:
+        problems.append(Problem(str(folder), "", f"has no layer {name!r} whose coordinate system could be given"))
     for path in layers:
-        _read_layer(path, region, crs=crs, mend=mend, problems=problems)
+        region.systems[path.name] = (layer_crs or {}).get(path.name, crs).replace("cgcs2000", "wgs84")
+        _read_layer(path, region, mend=mend, problems=problems)
     if problems:
         raise Refused(problems)
     for level in LEVELS:
@@ -108,7 +118,8 @@ def _check_parent(file: str, row: Row, rows: dict[str, Row], problems: list[Prob
         problems.append(Problem(file, where, text))
 
 
-def _read_layer(path: Path, region: Region, *, crs: str, mend: bool, problems: list[Problem]) -> None:
+def _read_layer(path: Path, region: Region, *, mend: bool, problems: list[Problem]) -> None:
+    crs = region.systems[path.name]
     try:
         data = json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -120,12 +131,12 @@ def _read_layer(path: Path, region: Region, *, crs: str, mend: bool, problems: l
         return
     metadata = _mapping(data.get("metadata"))
     declared = str(metadata.get("crs") or _mapping(_mapping(data.get("crs")).get("properties")).get("name") or "")
-    if (named := _named_system(declared)) and named != crs.replace("cgcs2000", "wgs84"):
-        text = f"says of itself that it is in {declared!r}, not {crs}: import it with --crs {named}"
+    if (named := _named_system(declared)) and named != crs:
+        text = f"says of itself that it is in {declared!r}, not {crs}: import it with --layer-crs {path.name}={named}"
         problems.append(Problem(path.name, "", text))
         return
     for number, feature in enumerate(features, start=1):
-        _read_feature(path.name, number, feature, region, crs=crs, mend=mend, problems=problems)
+        _read_feature(path.name, number, feature, region, mend=mend, problems=problems)
     if metadata.get("synthetic") is True:
         for row in region.rows.values():
             row.synthetic = row.synthetic or row.layer == path.name
@@ -142,9 +153,7 @@ def _named_system(declared: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _read_feature(
-    file: str, number: int, feature: Any, region: Region, *, crs: str, mend: bool, problems: list[Problem]
-) -> None:
+def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend: bool, problems: list[Problem]) -> None:
     properties = _mapping(_mapping(feature).get("properties"))
     code = str(properties.get("code") or properties.get("adcode") or "")
     row = region.rows.get(code)
@@ -171,7 +180,7 @@ def _read_feature(
             return
         region.warnings.append(Problem(file, where, f"mended: {reason}; area {_percent(outline, mended)}"))
         outline = mended
-    row.geometry, row.layer = systems.to_wgs84(outline, crs), file
+    row.raw, row.geometry, row.layer = outline, systems.to_wgs84(outline, region.systems[file]), file
     row.synthetic = properties.get("synthetic") is True
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 
 from demo.people import add_people
 from demo.region import FOLDER
-from server.admin.people import import_people
+from server.admin.people import export_people, import_people
 from server.admin.phones import to_e164
 from server.admin.region import check_region, import_region
 from server.admin.tables import Refused
@@ -174,6 +174,17 @@ def test_a_post_is_handed_over_by_ending_one_duty_and_beginning_the_next(
     with world.database.write() as session:
         done = import_people(session, path)
     assert (done.people_added, done.duties_added, done.duties_ended) == (1, 1, 1)
+
+
+def test_what_is_exported_comes_in_again_and_changes_nothing(world: World, tmp_path: Path) -> None:
+    """Everybody with their duties; people from elsewhere read the same file."""
+    with world.database.read() as session:
+        assert export_people(session, tmp_path / "people.csv") == 9
+    with world.database.write() as session:
+        done = import_people(session, tmp_path / "people.csv")
+        assert (done.people_added, done.people_changed, done.duties_added, done.duties_ended) == (0, 0, 0, 0)
+        session.execute(delete(Duty))
+        assert import_people(session, tmp_path / "people.csv").duties_added == 8
 
 
 @pytest.mark.parametrize("text", ["", "login\nx\n", "login,name,phone,language,role\n"])

@@ -236,25 +236,27 @@ def test_the_real_gcj02_counties_are_caught(shared: Path, tmp_path: Path, databa
     shutil.copy(FOLDER / "townships.geojson", tmp_path)
     with pytest.raises(Refused, match="counties.geojson: looks like gcj02 beside townships.geojson"):
         check_region(tmp_path, {})
+    mended = check_region(tmp_path, {}, layer_crs={"counties.geojson": "gcj02"})
+    assert mended.systems == {"counties.geojson": "gcj02", "townships.geojson": "wgs84"}
 
 
-def test_a_wgs84_region_declared_as_gcj02_is_caught(tmp_path: Path) -> None:
-    """Converting what needs no conversion is the same mistake the other way; the layer's own word is enough."""
-    text = refusal_of_crs(FOLDER)
-    assert "says of itself that it is in 'WGS-84', not gcj02" in text
-
-
-def refusal_of_crs(folder: Path) -> str:
-    """The first sentence with which a folder is refused as GCJ-02."""
-    with pytest.raises(Refused) as refused:
-        check_region(folder, {}, crs="gcj02")
-    return str(refused.value.problems[0])
+def test_a_layer_converted_without_need_is_caught(tmp_path: Path) -> None:
+    """WGS-84 counties declared as GCJ-02: the same mistake the other way."""
+    for name in ("divisions.csv", "townships.geojson"):
+        shutil.copy(FOLDER / name, tmp_path)
+    layer = json.loads((FOLDER / "counties.geojson").read_text())
+    del layer["metadata"]
+    (tmp_path / "counties.geojson").write_text(json.dumps(layer))
+    with pytest.raises(Refused, match="counties.geojson: looks like wgs84 beside townships.geojson"):
+        check_region(tmp_path, {}, layer_crs={"counties.geojson": "gcj02"})
+    with pytest.raises(Refused, match="has no layer 'county.geojson'"):
+        check_region(tmp_path, {}, layer_crs={"county.geojson": "gcj02"})
 
 
 def test_a_layer_that_names_its_system_is_taken_at_its_word(folder: Callable[..., Path]) -> None:
     """A labelled GCJ-02 layer is refused as WGS-84 and converted when declared."""
     labelled = folder(metadata={"crs": "GCJ-02"})
-    assert "import it with --crs gcj02" in refusal(labelled)
+    assert "import it with --layer-crs outlines.geojson=gcj02" in refusal(labelled)
     converted = check_region(labelled, {}, crs="gcj02").rows["330802100"].geometry
     assert converted is not None
     assert converted.bounds[0] == pytest.approx(118.70 - 465 / 97_300, abs=2e-4)
