@@ -71,10 +71,9 @@ def add_camera(session: Session, form: CameraForm) -> bool:
     if session.get(EdgeBox, form.edge) is None:
         session.add(EdgeBox(id=form.edge, name=form.edge))
         session.flush()
-    values = form.model_dump(exclude={"edge", "county"}, exclude_unset=True) | {
-        "edge_id": form.edge,
-        "county_code": form.county,
-    }
+    # What is not named stays as it was: a calibration outlives its camera's second registration.
+    named = form.model_dump(exclude={"edge", "county"}, exclude_unset=True)
+    values = named | {"edge_id": form.edge, "county_code": form.county}
     new = session.get(Camera, form.id) is None
     session.merge(Camera(**values))
     session.flush()

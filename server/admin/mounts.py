@@ -87,7 +87,7 @@ def table(found: Calibration) -> str:
 
 
 def check_terrain(args: argparse.Namespace, database: Database) -> int:
-    """Read a folder of elevation tiles and say which cameras it serves; 1 when ground in a camera's reach is unknown."""
+    """Read a folder of elevation tiles and say how it serves the cameras; 1 when ground in their reach is unknown."""
     terrain = open_terrain(args.folder)
     print(f"{len(terrain.tiles)} tiles: {', '.join(tile.name for tile in terrain.tiles)}")
     faults = 0

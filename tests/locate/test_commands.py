@@ -35,7 +35,7 @@ def points(folder: Path, **changes: str) -> Path:
     return path
 
 
-_VIEW = "--width 1280 --height 720 --pan 268 --tilt -1 --hfov 32".split()
+_VIEW = ["--width", "1280", "--height", "720", "--pan", "268", "--tilt", "-1", "--hfov", "32"]
 
 
 def test_a_calibration_is_shown_and_kept_when_asked(
