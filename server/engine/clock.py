@@ -48,19 +48,21 @@ class ClockLoop:
 
     def step(self) -> float:
         """Fire all that is due now; returns the seconds until the next sweep is worth while."""
-        while True:
-            with self._database.read() as session:
-                due, now = deadlines.next_due(session), self._clock.now(session)
-            self._watch(now)
-            if due is None or due >= now:
-                self.alive_at = self._monotonic()
-                return self._pause(due, now)
+        with self._database.read() as session:
+            due, now = deadlines.next_due(session), self._clock.now(session)
+        self._watch(now)
+        while due is not None and due < now:
             with self._database.write() as session:
-                fired = deadlines.sweep(session, self._clock.now(session), limit=_BATCH)
+                now, read_at = self._clock.now(session), self._monotonic()
+                fired = deadlines.sweep(session, now, limit=_BATCH)
+                due = deadlines.next_due(session)
             if not fired:
                 self.alive_at = self._monotonic()
                 return _HELD_S
             self._fired(fired)
+            now += timedelta(seconds=self._monotonic() - read_at)
+        self.alive_at = self._monotonic()
+        return self._pause(due, now)
 
     def _watch(self, now: datetime) -> None:
         """Say so when the database's clock jumped: the deadlines follow it, and people must know."""

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.evidence import merkle
 from server.evidence.verify import Key, Note
-from server.models import Checkpoint, Incident, JournalEntry, LogLeaf
+from server.models import Checkpoint, Incident, JournalEntry, LogLeaf, PrivateValue
+from server.models.incident import SEALED
 from server.services import journal
 
 _AT_ONCE = 10_000
@@ -29,7 +30,7 @@ def check(session: Session, key: Key, kept: Sequence[str] = ()) -> list[str]:
     wanted = {size: [root] for size, root in roots.items()}
     for note in notes:
         wanted.setdefault(note.size, []).append(note.root)
-    return faults + _log(session, wanted)
+    return faults + _details(session) + _log(session, wanted)
 
 
 def _chains(session: Session) -> list[str]:
@@ -38,24 +39,48 @@ def _chains(session: Session) -> list[str]:
     heads = {row.id: (row.code, row.last_seq, row.last_hash) for row in session.execute(_HEADS)}
     previous, seq, current = journal.GENESIS, 0, -1
     ends: dict[int, tuple[int, str]] = {}
-    rows = session.execute(select(JournalEntry).order_by(JournalEntry.incident_id, JournalEntry.seq))
-    for (row,) in rows.yield_per(_AT_ONCE):
-        if row.incident_id != current:
-            previous, seq, current = journal.GENESIS, 0, row.incident_id
-        code = heads.get(row.incident_id, (f"#{row.incident_id}",))[0]
-        if row.seq != seq + 1:
-            faults.append(f"incident {code}: lines {seq + 1} to {row.seq - 1} are missing")
-        if row.prev_hash != previous or row.hash != journal.chained(row.prev_hash, journal.line_of(row)):
-            faults.append(f"incident {code}: line {row.seq} was changed")
-        previous, seq = row.hash, row.seq
-        ends[row.incident_id] = (seq, previous)
+    rows = session.execute(_LINES.order_by(JournalEntry.incident_id, JournalEntry.seq))
+    for row in rows.yield_per(_AT_ONCE):
+        number, place, stated_previous, digest = row.incident_id, row.seq, row.prev_hash, row.hash
+        if number != current:
+            previous, seq, current = journal.GENESIS, 0, number
+        if place != seq + 1:
+            faults.append(f"incident {_code(heads, number)}: lines {seq + 1} to {place - 1} are missing")
+        line = {name: row[at] for at, name in enumerate(_COVERED)}
+        line["at"] = row.at.isoformat(timespec="microseconds")
+        if stated_previous != previous or digest != journal.chained(stated_previous, line):
+            faults.append(f"incident {_code(heads, number)}: line {place} was changed")
+        previous, seq = digest, place
+        ends[number] = (seq, previous)
     for number, (code, last_seq, last_hash) in heads.items():
         if ends.get(number, (0, journal.GENESIS)) != (last_seq, last_hash):
             faults.append(f"incident {code}: its journal does not end where it should ({last_seq} lines)")
     return faults
 
 
+def _details(session: Session) -> list[str]:
+    """The personal details that are still there against the hashes in their lines."""
+    rows = session.execute(
+        select(PrivateValue, Incident.code, JournalEntry.seq, JournalEntry.data)
+        .join(JournalEntry, JournalEntry.id == PrivateValue.journal_id)
+        .join(Incident, Incident.id == JournalEntry.incident_id)
+        .where(PrivateValue.erased_at.is_(None))
+    )
+    return [
+        f"incident {code}: the {one.name!r} of line {seq} was changed"
+        for one, code, seq, data in rows.yield_per(_AT_ONCE)
+        if data.get(SEALED, {}).get(one.name) != journal.commitment(str(one.salt), one.value)
+    ]
+
+
+_COVERED = ("incident_id", "seq", "at", "event", "actor", "from_state", "to_state", "data", "answer_id")
+# Columns and not objects: there may be millions.
+_LINES = select(*(getattr(JournalEntry, name) for name in _COVERED), JournalEntry.prev_hash, JournalEntry.hash)
 _HEADS = select(Incident.id, Incident.code, Incident.last_seq, Incident.last_hash)
+
+
+def _code(heads: Mapping[int, tuple[str, int, str]], number: int) -> str:
+    return heads[number][0] if number in heads else f"#{number}"
 
 
 def _log(session: Session, wanted: dict[int, list[bytes]]) -> list[str]:

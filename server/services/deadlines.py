@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
@@ -161,17 +162,24 @@ def _effects(session: Session, rows: Sequence[Row[int, int, str, datetime]], now
 def _heads(session: Session, ids: set[int]) -> dict[int, _Head]:
     # On PostgreSQL the rows are locked by the claim and this reads their newest committed version.
     found = session.execute(
-        select(Incident.id, Incident.state, Incident.last_seq, Incident.last_hash, Incident.last_at, PolicyVersion.id)
-        .join(PolicyVersion, PolicyVersion.id == Incident.policy_id)
-        .where(Incident.id.in_(ids))
+        select(
+            Incident.id, Incident.state, Incident.last_seq, Incident.last_hash, Incident.last_at, Incident.policy_id
+        ).where(Incident.id.in_(ids))
     ).all()
-    bodies = {number: policy_of(session, number) for number in {row[5] for row in found}}
-    return {key: _Head(state, seq, hash_, at, bodies[policy]) for key, state, seq, hash_, at, policy in found}
+    policies = _policies(session, {row[5] for row in found})
+    return {key: _Head(state, seq, hash_, at, policies[policy]) for key, state, seq, hash_, at, policy in found}
 
 
-def policy_of(session: Session, policy_id: int) -> Policy:
-    """A policy by the number of its version."""
-    return parse_policy(session.get_one(PolicyVersion, policy_id).body)
+# By database: the versions of policies never change, and the sweep is the one place that needs them at once.
+_KNOWN: WeakKeyDictionary[Engine | Connection, dict[int, Policy]] = WeakKeyDictionary()
+
+
+def _policies(session: Session, ids: set[int]) -> dict[int, Policy]:
+    known = _KNOWN.setdefault(session.get_bind(), {})
+    if missing := ids - known.keys():
+        rows = session.scalars(select(PolicyVersion).where(PolicyVersion.id.in_(missing)))
+        known.update({row.id: parse_policy(row.body) for row in rows})
+    return known
 
 
 def _entry(head: _Head, row: Row[int, int, str, datetime], step: Step, now: datetime) -> dict[str, Any]:

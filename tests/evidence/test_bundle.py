@@ -367,6 +367,7 @@ def test_history_rewritten_by_the_operator_is_seen_from_a_kept_checkpoint(world:
         ("UPDATE journal SET actor = 'person:9' WHERE seq = 3", "line 3 was changed"),
         ("UPDATE journal SET answer_id = 'x' WHERE seq = 3", "line 3 was changed"),
         ("DELETE FROM journal WHERE seq = 4", "are missing"),
+        ("UPDATE journal_private SET salt = '00' WHERE name = 'note'", "the 'note' of line"),
         ("UPDATE incidents SET last_seq = last_seq - 1", "does not end where it should"),
         ("UPDATE log_leaves SET hash = (SELECT hash FROM log_leaves WHERE position = 1) WHERE position = 2", "place 2"),
         ("DELETE FROM log_leaves WHERE position > 4", "checkpoint of"),
