@@ -83,9 +83,9 @@ def add_sighting_picture(
     if sha256 != sighting.picture_sha256:
         raise Invalid(f"sighting {sighting_id} announced another picture (digest differs)")
     check_jpeg(data)
-    if session.scalar(select(Picture.id).where(Picture.sighting_id == sighting_id)) is not None:
-        return False
     incident = session.get_one(Incident, sighting.incident_id, with_for_update={"of": Incident})
+    if _is_kept(session, incident, sha256, "sighting"):  # also when another sighting of this fire brought it
+        return False
     keep(folder, data)
     session.add(
         Picture(
@@ -108,10 +108,7 @@ def add_disposal_picture(
     Raises Invalid for what is not a JPEG."""
     check_jpeg(data)
     sha256 = keep(folder, data)
-    same = select(Picture.id).where(
-        Picture.incident_id == incident.id, Picture.sha256 == sha256, Picture.kind == "disposal"
-    )
-    if session.scalar(same) is None:
+    if not _is_kept(session, incident, sha256, "disposal"):
         session.add(
             Picture(
                 incident_id=incident.id,
@@ -125,6 +122,11 @@ def add_disposal_picture(
         _journal(session, incident, f"person:{person.id}", sha256, "disposal", now)
         session.flush()
     return sha256
+
+
+def _is_kept(session: Session, incident: Incident, sha256: str, kind: str) -> bool:
+    same = (Picture.incident_id == incident.id, Picture.sha256 == sha256, Picture.kind == kind)
+    return session.scalar(select(Picture.id).where(*same)) is not None
 
 
 def _journal(session: Session, incident: Incident, actor: str, sha256: str, kind: str, now: datetime) -> None:

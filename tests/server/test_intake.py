@@ -154,6 +154,18 @@ def test_a_picture_follows_its_sighting(desk: Desk) -> None:
     assert (desk.world.evidence / digest[:2] / f"{digest}.jpg").read_bytes() == photo
 
 
+def test_two_sightings_of_one_fire_may_bring_the_same_picture(desk: Desk) -> None:
+    """A frozen camera sends the same bytes twice: kept once, and both are acknowledged."""
+    photo = jpeg()
+    picture = {"sha256": hashlib.sha256(photo).hexdigest(), "bytes": len(photo)}
+    results = []
+    for _ in range(2):
+        sighting = message(desk.world, picture=picture)
+        desk.receive("edge/edge-1/sighting", sighting)
+        results.append(desk.receive(f"edge/edge-1/picture/{sighting['id']}", photo))
+    assert [answer and answer["result"] for answer in results] == ["stored", "duplicate"]
+
+
 def test_a_picture_of_another_box_or_of_nothing_is_refused(desk: Desk) -> None:
     """A box cannot hang a picture on another's sighting."""
     photo = jpeg()
