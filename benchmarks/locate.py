@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from benchmarks import figures
+from benchmarks.hills import write_hills
 from camera_sim.geometry import View as Lens
 from camera_sim.geometry import from_bearing_range, to_bearing_range
-from dispatch.responsible import RegionIndex
+from dispatch.responsible import Candidate, RegionIndex
 from server.domain.place import CURVE_RADIUS_M, View
 from server.locate.region import POSITION_ERROR_M, TERRAIN_ERROR_M, Region, region
 from server.locate.sight import FOOT_JITTER, FOOT_SHARE_X, FOOT_SHARE_Y, ROLL_ERROR, Sight, sight
@@ -42,7 +42,9 @@ MAST_M, WIDTH, HEIGHT = 40.0, 1280, 720
 ASPECT = WIDTH / HEIGHT
 HFOV = 32.0
 # What the mount gets wrong, one standard deviation: degrees, degrees, metres, a fraction.
-PAN, TILT, MAST, FIELD = 0.5, 0.2, 3.0, 0.02
+MOUNT = (0.5, 0.2, 3.0, 0.02)
+# The same after a calibration by landmarks and with the lens's height surveyed.
+CALIBRATED = (0.1, 0.05, 0.5, 0.005)
 NEAREST_M, FARTHEST_M = 500.0, 5_000.0
 # 2,000 outlines: the demo region's 1,664 villages and a grid of squares over the rest of its bounding box.
 OUTLINES = 2_000
@@ -80,9 +82,9 @@ class World:
         """Metres above sea level."""
         return (self.truth.at(lat, lon) or 0.0) if self.truth else 0.0
 
-    def fire(self, random: Random, cameras: int, wrong: float) -> Fire:
+    def fire(self, random: Random, cameras: int, wrong: float, mount: tuple[float, ...]) -> Fire:
         """A fire somewhere in the region, seen by so many cameras that stand 30 to 150° apart. The mounts' errors are
-        ``wrong`` times what the server believes."""
+        ``wrong`` times ``mount``, which is what the server believes."""
         while True:
             west, south, east, north = self.whole.bounds
             lat, lon = random.uniform(south, north), random.uniform(west, east)
@@ -92,12 +94,18 @@ class World:
             away = [first + number * random.uniform(30, 150) for number in range(cameras)]
             ranges = [random.uniform(NEAREST_M, FARTHEST_M) for _ in away]
             masts = [from_bearing_range(lat, lon, turn, far) for turn, far in zip(away, ranges, strict=True)]
-            seen = [self.see(random, f"mast-{n}", mast, (lat, lon), wrong) for n, mast in enumerate(masts)]
+            seen = [self.see(random, f"mast-{n}", mast, (lat, lon), wrong, mount) for n, mast in enumerate(masts)]
             if all(seen):
                 return Fire(lat, lon, ranges[0], tuple(one for one in seen if one is not None))
 
     def see(
-        self, random: Random, name: str, mast: tuple[float, float], fire: tuple[float, float], wrong: float
+        self,
+        random: Random,
+        name: str,
+        mast: tuple[float, float],
+        fire: tuple[float, float],
+        wrong: float,
+        mount: tuple[float, ...],
     ) -> Sight | None:
         """What the mast's camera makes of the fire; None when a hill hides it or it falls out of the picture."""
         bearing, far = to_bearing_range(*mast, *fire)
@@ -121,18 +129,18 @@ class World:
         if box is None:
             return None
         surveyed = self._surveyed(mast)
-        pan, tilt, mast_m, field = wrong * random.normal(size=4) * (PAN, TILT, MAST, FIELD)
+        pan, tilt, mast_m, field = wrong * random.normal(size=4) * mount
         believed = View(
             *from_bearing_range(*mast, random.uniform(0, 360), wrong * POSITION_ERROR_M * random.rayleigh()),
             MAST_M + mast_m,
             lens.pan_deg + pan,
             lens.tilt_deg + tilt,
             HFOV * (1 + field),
-            PAN,
-            TILT,
+            mount[0],
+            mount[1],
             wrong * ROLL_ERROR * random.normal(),
-            MAST,
-            FIELD,
+            mount[2],
+            mount[3],
             None if surveyed is None else surveyed + mast_m,
         )
         return sight(name, believed, box, ASPECT)
@@ -186,85 +194,78 @@ def _filled(villages: Sequence[tuple[str, BaseGeometry]]) -> tuple[list[str], li
     return codes, outlines
 
 
-def write_hills(folder: Path, seed: int, error_m: float) -> None:
-    """SRTM tiles of invented hills under the demo region, cells of 3″, wrong by ``error_m``: octaves of smooth waves of
-    110 to 6 m (standard deviation) around 200 m above a plain of 60 m."""
-    for south in (28, 29):
-        for west in (118, 119):
-            rows, columns = np.mgrid[0:1201, 0:1201] / 1200.0
-            lats, lons = south + 1 - rows, west + columns
-            heights = 200 + sum(
-                size * _waves(np.random.default_rng([seed, octave]), lats * 111.2, lons * 97.3, size_km)
-                for octave, (size, size_km) in enumerate([(110, 9.0), (50, 3.5), (18, 1.2), (6, 0.5)])
-            )
-            heights = np.maximum(heights, 60) + error_m * _waves(
-                np.random.default_rng([seed, 99]), lats * 111.2, lons * 97.3, 0.4
-            )
-            path = folder / f"N{south}E{west}.hgt"
-            path.write_bytes(np.rint(heights).astype(">i2").tobytes())
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one fire was placed; ``off_m`` is None for a bearing alone."""
 
-
-def _waves(random: Random, north_km: NDArray[np.float64], east_km: NDArray[np.float64], size_km: float) -> Any:
-    """A sum of twelve plane waves of about this length; standard deviation 1."""
-    total = np.zeros_like(north_km)
-    for turn, phase, length in zip(
-        random.uniform(0, math.pi, 12), random.uniform(0, 2 * math.pi, 12), random.uniform(0.6, 1.6, 12), strict=True
-    ):
-        along = (north_km * math.cos(turn) + east_km * math.sin(turn)) / (size_km * length)
-        total += np.sin(2 * math.pi * along + phase)
-    return total / math.sqrt(6)
+    inside: bool = False
+    first: bool = False
+    first_two: bool = False
+    first_by_ellipse: bool = False
+    off_m: float | None = None
 
 
 def judge(world: World, fires: Sequence[Fire]) -> dict[str, Any]:
     """Coverage of the stated region and the township's rank, over all fires and by range."""
-    bins: dict[str, list[tuple[bool, bool, bool, bool, float]]] = defaultdict(list)
+    bins: dict[str, list[Verdict]] = defaultdict(list)
     for fire in fires:
-        found = region(fire.sights, world.terrain)
-        verdict = _verdict(world, fire, found)
+        verdict = _verdict(world, fire, region(fire.sights, world.terrain))
         bins["all"].append(verdict)
-        bins[f"{math.floor(fire.range_m / 1000)}-{math.floor(fire.range_m / 1000) + 1} km"].append(verdict)
+        near = math.floor(fire.range_m / 1000)
+        bins[f"{near}-{near + 1} km"].append(verdict)
     return {name: _shares(bins[name]) for name in sorted(bins, reverse=True)}
 
 
-def _verdict(world: World, fire: Fire, found: Region) -> tuple[bool, bool, bool, bool, float]:
-    ranked = [one for one in world.index.rank_points(found.points) if not one.code.startswith("overlay")]
-    townships: dict[str, float] = defaultdict(float)
-    for one in ranked:
-        townships[one.code[:9]] += one.probability
-    order = sorted(townships, key=lambda code: -townships[code])
-    truth = world.township(fire.lat, fire.lon)
+def _verdict(world: World, fire: Fire, found: Region) -> Verdict:
     place = found.place
     if place.lat is None or place.lon is None:
-        return False, False, False, False, math.nan
-    off = to_bearing_range(fire.lat, fire.lon, place.lat, place.lon)[1]
-    return True, found.contains(fire.lat, fire.lon), order[:1] == [truth], truth in order[:2], off
+        return Verdict()
+    truth = world.township(fire.lat, fire.lon)
+    order = _townships(world.index.rank_points(found.points))
+    ellipse = world.index.rank(
+        place.lat, place.lon, bearing=place.bearing, along_m=place.along_m or 0.0, across_m=place.across_m or 0.0
+    )
+    return Verdict(
+        inside=found.contains(fire.lat, fire.lon),
+        first=order[:1] == [truth],
+        first_two=truth in order[:2],
+        first_by_ellipse=_townships(ellipse)[:1] == [truth],
+        off_m=to_bearing_range(fire.lat, fire.lon, place.lat, place.lon)[1],
+    )
 
 
-def _shares(verdicts: Sequence[tuple[bool, bool, bool, bool, float]]) -> dict[str, Any]:
-    placed = [one for one in verdicts if one[0]]
+def _townships(ranked: Sequence[Candidate]) -> list[str]:
+    """Townships by their villages' probability, most probable first."""
+    shares: dict[str, float] = defaultdict(float)
+    for one in ranked:
+        if not one.code.startswith("overlay"):
+            shares[one.code[:9]] += one.probability
+    return sorted(shares, key=lambda code: -shares[code])
+
+
+def _shares(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    placed = [one for one in verdicts if one.off_m is not None]
     n = len(placed)
-    inside = sum(one[1] for one in placed)
-    first = sum(one[2] for one in placed)
     return {
         "fires": len(verdicts),
         "bearing_alone": len(verdicts) - n,
-        "in_90_region": round(inside / n, 4),
-        "in_90_region_95_interval": wilson(inside, n),
-        "township_first": round(first / n, 4),
-        "township_first_95_interval": wilson(first, n),
-        "township_in_first_two": round(sum(one[3] for one in placed) / n, 4),
-        "error_m": {name: round(figures.percentile([one[4] for one in placed], share)) for name, share in _POINTS},
+        "in_90_region": _share(sum(one.inside for one in placed), n),
+        "township_first": _share(sum(one.first for one in placed), n),
+        "township_first_by_ellipse": _share(sum(one.first_by_ellipse for one in placed), n),
+        "township_in_first_two": _share(sum(one.first_two for one in placed), n),
+        "error_m": {name: round(figures.percentile([one.off_m or 0.0 for one in placed], at)) for name, at in _POINTS},
     }
 
 
 _POINTS = (("p50", 0.5), ("p90", 0.9))
 
 
-def wilson(hits: int, n: int) -> list[float]:
-    """Wilson's 95 % interval of a share."""
+def _share(hits: int, n: int) -> dict[str, Any]:
+    """A share with Wilson's 95 % interval."""
     z, share = 1.96, hits / n
     middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return [round((middle + sign * half) / (1 + z * z / n), 4) for sign in (-1, 1)]
+    bounds = [round((middle + sign * half) / (1 + z * z / n), 4) for sign in (-1, 1)]
+    return {"share": round(share, 4), "n": n, "interval_95": bounds}
 
 
 def clock(world: World, fires: Sequence[Fire]) -> dict[str, Any]:
@@ -283,9 +284,11 @@ def clock(world: World, fires: Sequence[Fire]) -> dict[str, Any]:
     return {"wall": figures.spread(wall[10:]), "processor": figures.spread(processor[10:])}
 
 
-def _fires(world: World, seed: int, n: int, *, cameras: int = 1, wrong: float = 1.0) -> list[Fire]:
+def _fires(
+    world: World, seed: int, n: int, *, cameras: int = 1, wrong: float = 1.0, mount: tuple[float, ...] = MOUNT
+) -> list[Fire]:
     random = np.random.default_rng([seed, cameras, round(wrong * 100), world.terrain is not None])
-    return [world.fire(random, cameras, wrong) for _ in range(n)]
+    return [world.fire(random, cameras, wrong, mount) for _ in range(n)]
 
 
 def measure(n: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -299,6 +302,7 @@ def measure(n: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
             fires = _fires(world, seed, n)
             yield f"{name}, one camera", judge(world, fires)
             yield f"{name}, two cameras", judge(world, _fires(world, seed, n, cameras=2))
+            yield f"{name}, one calibrated camera", judge(world, _fires(world, seed, n, mount=CALIBRATED))
             yield f"{name}, errors 1.5 times as large as stated", judge(world, _fires(world, seed, n, wrong=1.5))
             yield f"{name}, milliseconds from sight to ranked grids", clock(world, fires)
 
