@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +42,7 @@ class Database:
         self.url = make_url(url)
         self.engine = _engine(url)
         # A writing transaction on SQLite takes its lock at the start: no upgrade, no surprise.
+        self._turn = threading.RLock()
         self._writer = self.engine.execution_options(straw_begin="BEGIN IMMEDIATE")
 
     @contextmanager
@@ -48,7 +50,8 @@ class Database:
         """A session whose transaction commits at the end of the block and rolls back on an exception.
         Wake-ups asked for in the block go out with the commit."""
         sqlite = self.url.get_backend_name() == "sqlite"
-        with Session(self._writer, expire_on_commit=False) as session:
+        # SQLite has one writer. Those of this process queue here, because its own way of waiting is to sleep and look.
+        with self._turn if sqlite else nullcontext(), Session(self._writer, expire_on_commit=False) as session:
             with session.begin():
                 yield session
                 if wake.requested(session) and not sqlite:
