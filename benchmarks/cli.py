@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 # name -> ("module:main", one line of help)
 BENCHES: dict[str, tuple[str, str]] = {
+    "discovery": ("benchmarks.discovery:main", "first visible smoke to confirmed sighting, over simulated onsets"),
     "deadlines": ("benchmarks.deadlines:main", "lateness, draining after an outage, silence after an answer"),
     "crash": ("benchmarks.crash:main", "engines killed -9 at random: every step once"),
     "evidence": ("benchmarks.evidence:main", "journal lines made durable and provable, proofs, verification"),

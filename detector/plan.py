@@ -7,9 +7,10 @@ allowances name; nothing of its rule is repeated here.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,10 @@ _START = datetime(2000, 1, 1, tzinfo=UTC)
 _BOX = (0.4, 0.5, 0.43, 0.54)
 _LATEST_MISS = 4
 """The looks after the onset, of which the worst possible one misses."""
+
+
+Seen = Callable[[float], Sequence[Hit]]
+"""What a look sees, so many seconds after the onset; the times of the hits are set by the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +140,14 @@ class Outcome:
         return max(self.worst_s, self.p95_s) <= LIMIT_S
 
 
-def discover(rhythm: Rhythm, confirm: ConfirmParams, phase_s: float, seen: Iterator[Sequence[Hit]]) -> Discovery:
-    """Smoke becomes visible `phase_s` after a cycle's first look. `seen` gives the hits of each look from then on
-    (their times are set here)."""
+def discover(rhythm: Rhythm, confirm: ConfirmParams, phase_s: float, seen: Seen) -> Discovery:
+    """Smoke becomes visible `phase_s` after a cycle's first look; `seen` is asked at each look from then on."""
     confirmer = Confirmer(confirm)
     look = arrived = 0.0
     looks: list[tuple[float, bool]] = []
     while look < phase_s + GIVE_UP_S:
         at = _START + timedelta(seconds=look)
-        hits = [replace(hit, at=at) for hit in next(seen)] if look > phase_s else []
+        hits = [replace(hit, at=at) for hit in seen(look - phase_s)] if look > phase_s else []
         found = confirmer.step(at, hits)
         if look > phase_s:
             looks.append((look - phase_s, bool(hits)))
@@ -235,13 +239,10 @@ def _just_after_looks(rhythm: Rhythm) -> list[float]:
     return [number * rhythm.interval_s for number in range(max(1, math.ceil(rhythm.dwell_s / rhythm.interval_s)))]
 
 
-def _plume(confidence: float, missed: range) -> Iterator[Sequence[Hit]]:
-    number = 0
-    while True:
-        yield () if number in missed else (Hit(_START, _BOX, confidence),)
-        number += 1
+def _plume(confidence: float, missed: range) -> Seen:
+    numbers = itertools.count()
+    return lambda _: () if next(numbers) in missed else (Hit(_START, _BOX, confidence),)
 
 
-def _by_chance(rng: random.Random, allow: Allowances) -> Iterator[Sequence[Hit]]:
-    while True:
-        yield (Hit(_START, _BOX, allow.confidence),) if rng.random() < allow.recall else ()
+def _by_chance(rng: random.Random, allow: Allowances) -> Seen:
+    return lambda _: (Hit(_START, _BOX, allow.confidence),) if rng.random() < allow.recall else ()
