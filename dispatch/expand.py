@@ -20,7 +20,7 @@ from dispatch.roster import Roster
 from server.domain.lifecycle import FINAL_STATES, Event, State
 from server.domain.policy import Policy, parse_policy
 from server.models import Callout, Incident, Notice, Person
-from server.services import incidents, notices
+from server.services import incidents, notices, places
 from server.services.actors import system
 from server.services.notices import Draft
 
@@ -224,6 +224,9 @@ def _rank(place: Region, incident: Incident) -> list[Candidate]:
         return [Candidate(incident.grid_code, 1.0)]
     if incident.lat is None or incident.lon is None:
         return []
+    points = places.points(incident)
+    if points is not None and (ranked := place.index.rank_points(points)):
+        return ranked
     return place.index.rank(
         incident.lat,
         incident.lon,

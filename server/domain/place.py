@@ -45,7 +45,8 @@ class Place:
     """A position with its error: metres along a direction and across it, one standard deviation.
 
     The direction is the line of sight, or the longer axis of a region where several cross. ``lat``, ``lon``,
-    ``range_m`` and the errors are None when only the bearing is known.
+    ``range_m`` and the errors are None when only the bearing is known. ``cloud``: equally probable positions, metres
+    east and north of it; empty where the errors are all that is known.
     """
 
     bearing: float
@@ -54,6 +55,7 @@ class Place:
     range_m: float | None = None
     along_m: float | None = None
     across_m: float | None = None
+    cloud: tuple[tuple[int, int], ...] = ()
 
 
 def line_of_sight(

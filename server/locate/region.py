@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -114,7 +114,19 @@ def _single(one: Sight, terrain: Terrain | None) -> Region:
         _half_width(ranges[hit], range_m),
         math.hypot(range_m * math.radians(one.bearing_sd), POSITION_ERROR_M),
     )
-    return Region(place, (one,), np.column_stack([lons[hit], lats[hit]]), 0.0, ground)
+    return _region(place, (one,), lats[hit], lons[hit], 0.0, ground)
+
+
+def _region(
+    place: Place, sights: tuple[Sight, ...], lats: Array, lons: Array, misfit: float, terrain: Terrain | None
+) -> Region:
+    """A region with its cloud, which the place carries too: in metres east and north of it."""
+    assert place.lat is not None
+    assert place.lon is not None
+    plane = Tangent.at(place.lat, place.lon)
+    metres = np.column_stack([(lons - place.lon) * plane.per_lon, (lats - place.lat) * plane.per_lat])
+    cloud = tuple((east, north) for east, north in np.rint(metres).astype(int).tolist())
+    return Region(replace(place, cloud=cloud), sights, np.column_stack([lons, lats]), misfit, terrain)
 
 
 def _noticed(ranges: Array) -> NDArray[np.bool_]:
@@ -226,7 +238,7 @@ def _cross(sights: tuple[Sight, ...], singles: Sequence[Region], terrain: Terrai
     place = Place(axis, lat, lon, distance_m(first.lat, first.lon, lat, lon), along_m, across_m)
     offsets = solved.at + _UNIT[:, :2] @ (axes * np.sqrt(np.maximum(spread, 0.0))).T
     lats, lons = plane.to_degrees(offsets[:, 0], offsets[:, 1])
-    return Region(place, sights, np.column_stack([lons, lats]), solved.misfit, terrain)
+    return _region(place, sights, lats, lons, solved.misfit, terrain)
 
 
 def _crossings(sights: Sequence[Sight]) -> list[Place]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from server.domain.clocks import Entry
@@ -63,6 +63,8 @@ class Incident(Base):
     range_m: Mapped[float | None]
     along_m: Mapped[float | None]
     across_m: Mapped[float | None]
+    # Equally probable places around it, metres "east,north east,north …"; grids are ranked by them.
+    cloud: Mapped[str | None] = mapped_column(Text)
     confidence: Mapped[float | None]
     reopens_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"))
     last_seq: Mapped[int]

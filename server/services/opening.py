@@ -72,7 +72,7 @@ def open_again(session: Session, earlier: Incident, actor: str, now: datetime) -
     place = None
     if earlier.bearing is not None:
         place = Place(earlier.bearing, earlier.lat, earlier.lon, earlier.range_m, earlier.along_m, earlier.across_m)
-    return open_incident(
+    opened = open_incident(
         session,
         county_code=earlier.county_code,
         place=place,
@@ -84,6 +84,8 @@ def open_again(session: Session, earlier: Incident, actor: str, now: datetime) -
         confidence=earlier.confidence,
         reopens=earlier,
     )
+    opened.cloud = earlier.cloud
+    return opened
 
 
 def one_at_a_time(session: Session) -> None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from server.domain.lifecycle import BURNING_STATES
 from server.domain.place import Place, View
+from server.locate.ground import Array, Tangent
 from server.locate.region import region
 from server.locate.sight import Sight
 from server.locate.terrain import Terrain
@@ -68,7 +70,7 @@ def refine(session: Session, incident: Incident, seen: Sight, terrain: Terrain |
         place = region([*known, seen], terrain).place
         if place.lat is not None:
             put(incident, place)
-            data[PLACE] = asdict(place)
+            data[PLACE] = {name: value for name, value in asdict(place).items() if name != "cloud"}
     return data
 
 
@@ -76,3 +78,13 @@ def put(incident: Incident, place: Place) -> None:
     """Write a place into the incident's projection."""
     incident.bearing, incident.lat, incident.lon = place.bearing, place.lat, place.lon
     incident.range_m, incident.along_m, incident.across_m = place.range_m, place.along_m, place.across_m
+    incident.cloud = " ".join(f"{east},{north}" for east, north in place.cloud) or None
+
+
+def points(incident: Incident) -> Array | None:
+    """The incident's cloud: n × 2 (longitude, latitude), equally probable; None where it has none."""
+    if incident.cloud is None or incident.lat is None or incident.lon is None:
+        return None
+    metres = np.array([pair.split(",") for pair in incident.cloud.split(" ")], np.float64)
+    lats, lons = Tangent.at(incident.lat, incident.lon).to_degrees(metres[:, 0], metres[:, 1])
+    return np.column_stack([lons, lats])

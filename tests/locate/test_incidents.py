@@ -8,15 +8,19 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from camera_sim.geometry import to_bearing_range
+from dispatch import region as dispatch_region
+from dispatch.expand import Expander
 from server.domain.lifecycle import Event
 from server.locate.terrain import Terrain, open_terrain
 from server.models import Camera, Incident
-from server.services import places, sightings
+from server.services import opening, places, sightings
 from tests.locate.make import ASPECT, MAST, away, foot, ridge, towards, view, write_hgt
 from tests.support.world import COUNTY, World
 
@@ -182,3 +186,29 @@ def test_smoke_above_the_horizon_is_nobody_elses(two_towers: World) -> None:
         assert math.isclose(incident.bearing, 90)
         code = incident.code
     assert see(two_towers, "tower-2", FIRE).code != code
+
+
+def test_grids_are_ranked_by_the_cloud(two_towers: World) -> None:
+    """The dispatcher journals the shares of the places that the sight leaves possible, longer behind than before."""
+    code = see(two_towers, "tower-1", FIRE).code
+    with two_towers.database.write() as session:
+        Expander(["mqtt"], ZoneInfo("Asia/Shanghai")).step(session, two_towers.now)
+        incident = session.scalars(select(Incident).where(Incident.code == code)).one()
+        points = places.points(incident)
+        assert points is not None
+        expected = dispatch_region.load(session).index.rank_points(points)
+    ranges = np.array([to_bearing_range(*MAST, lat, lon)[1] for lon, lat in points])
+    assert np.quantile(ranges, 0.9) - 2800 > 2800 - np.quantile(ranges, 0.1)
+    dispatched = [entry for entry in two_towers.journal(code) if entry.event is Event.DISPATCH]
+    shares = {one["grid"]: one["probability"] for one in dispatched[0].data["candidates"]}
+    assert shares == {one.code: pytest.approx(one.probability, abs=0.001) for one in expected}
+
+
+def test_a_fire_opened_again_keeps_its_cloud(two_towers: World) -> None:
+    """It burns where it burned."""
+    first = see(two_towers, "tower-1", FIRE)
+    with two_towers.database.write() as session:
+        earlier = session.get_one(Incident, first.id)
+        again = opening.open_again(session, earlier, "system:test", two_towers.now)
+        assert again.cloud == earlier.cloud
+        assert again.cloud is not None
