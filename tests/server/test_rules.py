@@ -475,3 +475,22 @@ def test_hundreds_of_overdue_fires_are_caught_up_in_order_of_their_true_times(ma
     with many.database.read() as session:
         assert session.scalars(select(Deadline.id).where(Deadline.fired_at.is_(None))).all() == []
         assert journal.first_broken_line(session, fired[0].incident_id) is None
+
+
+@pytest.mark.parametrize("change", [{"seq": 9}, {"prev_hash": "f" * 64}, {"seq": 1, "prev_hash": journal.GENESIS}])
+def test_the_database_refuses_a_line_that_does_not_follow(world: World, change: dict[str, Any]) -> None:
+    """A gap, another past, a second beginning: whatever program writes."""
+    fire = row(world, world.dispatched())
+    line = {
+        "incident_id": fire.id,
+        "seq": fire.last_seq + 1,
+        "at": world.now,
+        "event": "sighting",
+        "actor": "system:engine",
+        "to_state": "dispatched",
+        "data": {},
+        "prev_hash": fire.last_hash,
+        "hash": "0" * 64,
+    } | change
+    with pytest.raises(DBAPIError), world.database.write() as session:
+        session.add(JournalEntry(**line))
