@@ -46,6 +46,7 @@ _EVEN = _draws(DRAWS)
 _UNIT = np.array([[NormalDist().inv_cdf(value) for value in row] for row in _EVEN[:, :3].tolist()])
 # Ranges at which a ray is compared with the ground: steps of 1.7 %, 50 m at 3 km.
 _STEPS = np.geomspace(30.0, MAX_RANGE_M, 388)
+_STEPS32 = _STEPS.astype(np.float32)
 _FALL = _STEPS**2 / (2 * CURVE_RADIUS_M)
 _PROFILES = 9
 
@@ -170,17 +171,18 @@ def _cast(one: Sight, ground: Terrain, bearings: Array, depressions: Array, lift
     nearest = np.rint((bearings - fan[0]) / (fan[1] - fan[0])).astype(np.intp)
     slopes = np.tan(np.radians(depressions))
     # How far the ground stands above the ray at each step; the first that is not negative is the hit.
-    above = profiles[nearest]
-    above += slopes[:, None] * _STEPS
-    above -= lifts[:, None]
+    above = profiles.astype(np.float32)[nearest]
+    above += np.multiply.outer(slopes.astype(np.float32), _STEPS32)
+    above -= lifts.astype(np.float32)[:, None]
     under = above >= 0
     step = under.argmax(axis=1)
     rays = np.arange(len(step))
     before = np.maximum(step - 1, 0)
     high, low = above[rays, step], above[rays, before]
     share = np.divide(-low, high - low, out=np.ones_like(low), where=high > low)
-    ranges: Array = np.where(step > 0, _STEPS[before] + share * (_STEPS[step] - _STEPS[before]), _STEPS[0])
-    return np.where(under[rays, step] & (step < known[nearest]), ranges, np.nan)
+    ranges: Array = _STEPS[before] + share * (_STEPS[step] - _STEPS[before])
+    # Under the ground from the start: the altitude is wrong, not the fire at the camera's foot.
+    return np.where(under[rays, step] & (step > 0) & (step < known[nearest]), ranges, np.nan)
 
 
 def _residual(one: Sight, lat: float, lon: float, terrain: Terrain | None) -> tuple[float, float]:

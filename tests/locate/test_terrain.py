@@ -92,6 +92,15 @@ def test_a_ray_across_unknown_ground_is_a_bearing_alone(tmp_path: Path) -> None:
     assert region([near], terrain).place.lat is not None
 
 
+def test_a_lens_below_the_ground_places_nothing(tmp_path: Path) -> None:
+    """An altitude that cannot be must not put the fire at the tower's foot."""
+    terrain = land(tmp_path, lambda lats, lons: 100 + 0 * lats * lons)
+    for altitude in (60.0, 99.0):
+        found = region([look(view(altitude_m=altitude), *away(90, 2500))], terrain)
+        assert found.place.lat is None
+        assert found.points.size == 0
+
+
 def test_a_camera_without_altitude_stays_on_flat_ground(tmp_path: Path) -> None:
     """Its height counts from the plain it looks at, so tiles must not be mixed in."""
     terrain = land(tmp_path, lambda lats, lons: 700 + 0 * lats * lons)
