@@ -24,6 +24,7 @@ OWN_TOPICS = (
     ("write", f"{ROOT}/edge/%u/sighting"),
     ("write", f"{ROOT}/edge/%u/picture/+"),
     ("write", f"{ROOT}/edge/%u/status"),
+    ("write", f"{ROOT}/edge/%u/coverage"),
     ("write", f"{ROOT}/edge/%u/time"),
     ("read", f"{ROOT}/edge/%u/time-reply"),
     ("read", f"{ROOT}/edge/%u/ack"),
@@ -31,6 +32,9 @@ OWN_TOPICS = (
     ("read", f"{ROOT}/person/%u/result"),
     ("write", f"{ROOT}/person/%u/receipt"),
     ("write", f"{ROOT}/person/%u/answer"),
+    # What the server says of itself is for everybody: the more copies of a checkpoint, the better.
+    ("read", f"{ROOT}/server/heartbeat"),
+    ("read", f"{ROOT}/server/checkpoint"),
 )
 
 

@@ -27,9 +27,10 @@ def heard(broker: RunningBroker) -> Iterator[queue.Queue[tuple[str, bytes]]]:
     """What the server says of itself, as a subscriber outside hears it."""
     messages: queue.Queue[tuple[str, bytes]] = queue.Queue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="watcher")
-    client.username_pw_set("dispatch", PASSWORDS["dispatch"])
+    client.username_pw_set("worker-1", PASSWORDS["worker-1"])
     client.on_message = lambda _client, _data, message: messages.put((message.topic, bytes(message.payload)))
-    client.on_connect = lambda *_: client.subscribe("straw1530/v1/server/+", qos=1)
+    topics = [("straw1530/v1/server/heartbeat", 1), ("straw1530/v1/server/checkpoint", 1)]
+    client.on_connect = lambda *_: client.subscribe(topics)
     client.connect(broker.host, broker.port)
     client.loop_start()
     yield messages
