@@ -20,6 +20,7 @@ from server.engine import timekeeping
 from server.engine.wire import (
     MAX_PICTURE,
     AnswerMessage,
+    CoverageMessage,
     ReceiptMessage,
     SightingMessage,
     StatusMessage,
@@ -29,7 +30,7 @@ from server.engine.wire import (
 )
 from server.locate.terrain import Terrain
 from server.models import EdgeBox, Notice, Person
-from server.services import actors, incidents, notices, pictures, sightings
+from server.services import actors, coverage, incidents, notices, pictures, sightings
 
 log = logging.getLogger("intake")
 Publish = Callable[[str, bytes], None]
@@ -39,6 +40,7 @@ SUBSCRIPTIONS = [
     f"{ROOT}/edge/+/picture/+",
     f"{ROOT}/edge/+/status",
     f"{ROOT}/edge/+/time",
+    f"{ROOT}/edge/+/coverage",
     f"{ROOT}/person/+/receipt",
     f"{ROOT}/person/+/answer",
 ]
@@ -67,6 +69,8 @@ class Intake:
                 self._picture(edge, sighting_id, payload)
             case ["edge", edge, "status"]:
                 self._refusing(f"status of {edge}", lambda: self._status(edge, payload))
+            case ["edge", edge, "coverage"]:
+                self._coverage(edge, payload)
             case ["edge", edge, "time"]:
                 self._refusing(f"time for {edge}", lambda: self._time(edge, payload))
             case ["person", login, "receipt"]:
@@ -133,6 +137,17 @@ class Intake:
             if message.cameras or message.online:  # a last will knows nothing of cameras: keep what was known
                 box.status = message.model_dump(mode="json")
             wake.request(session)
+
+    def _coverage(self, edge: str, payload: bytes) -> None:
+        try:
+            message = parse(CoverageMessage, payload)
+            with self._database.write() as session:
+                stored = coverage.record(session, message.to_report(edge), self._clock.now(session))
+        except DomainError as error:
+            log.warning("coverage from %s refused: %s", edge, error)
+            self._ack(edge, sighting_id_of(payload), "coverage", "refused", str(error))
+            return
+        self._ack(edge, str(message.id), "coverage", "stored" if stored else "duplicate")
 
     def _time(self, edge: str, payload: bytes) -> None:
         self._publish(f"{ROOT}/edge/{edge}/time-reply", timekeeping.answer(self._database, self._clock, payload))

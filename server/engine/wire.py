@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from server.domain.errors import Invalid
 from server.domain.lifecycle import Event
+from server.services.coverage import CoverageReport, Run
 from server.services.sightings import Report
 
 MAX_JSON = 64 * 1024
@@ -111,6 +112,45 @@ class StatusMessage(_Message):
     at: AwareDatetime | None = None
     clock: EdgeClock = EdgeClock()
     cameras: dict[Name, dict[str, Any]] = {}
+
+
+class CoverageStretch(_Part):
+    """One camera in one state for some time, by the edge's clock."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    state: Annotated[str, Field(pattern=r"^[a-z_]{1,24}$")]
+    from_at: Annotated[AwareDatetime, Field(alias="from")]
+    to: AwareDatetime
+    looks: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CoverageStretch:
+        if self.from_at > self.to:
+            raise ValueError("from is after to")
+        return self
+
+
+class CoverageMessage(_Message):
+    """``edge/<edge>/coverage``."""
+
+    id: UUID
+    camera: Name
+    preset: Annotated[str, Field(max_length=64)] | None = None
+    clock: EdgeClock = EdgeClock()
+    runs: Annotated[tuple[CoverageStretch, ...], Field(min_length=1, max_length=400)]
+
+    def to_report(self, edge: str) -> CoverageReport:
+        """As the services take it."""
+        return CoverageReport(
+            id=str(self.id),
+            edge=edge,
+            camera=self.camera,
+            preset=self.preset,
+            clock_offset_ms=self.clock.offset_ms,
+            clock_error_ms=self.clock.error_ms,
+            runs=[Run(run.state, run.from_at, run.to, run.looks) for run in self.runs],
+        )
 
 
 class ReceiptMessage(_Message):

@@ -2,6 +2,7 @@
 """The tables."""
 
 from server.models.base import Base, UtcDateTime
+from server.models.coverage import CoverageRun
 from server.models.evidence import Checkpoint, LogLeaf, LogNode, PrivateValue
 from server.models.incident import (
     Deadline,
@@ -19,6 +20,7 @@ __all__ = [
     "Callout",
     "Camera",
     "Checkpoint",
+    "CoverageRun",
     "Deadline",
     "Division",
     "Drill",
