@@ -147,6 +147,7 @@ class Demo:
             "STRAW1530_TWILIO_SID": self.secret("twilio-sid"),
             "STRAW1530_TWILIO_TOKEN": self.secret("twilio-token"),
             "STRAW1530_TWILIO_FROM": "+12025550153",
+            "STRAW1530_TWILIO_VOICE_FROM": "+12025550154",
             "STRAW1530_TWILIO_BASE_URL": f"http://{HOST}:{self.ports.sms}",
             "STRAW1530_TWILIO_CALLBACK_URL": f"http://{HOST}:{self.ports.web}/callbacks/twilio/status",
         }
