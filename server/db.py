@@ -30,6 +30,9 @@ class DatabaseClock:
     def now(self, session: Session) -> datetime:
         """``clock_timestamp()``: the instant of the call, not of the transaction's start."""
         if session.get_bind().dialect.name == "sqlite":
+            # Only once the transaction holds its lock: a time taken while waiting for it would be before that of the
+            # transaction it waited for.
+            session.connection()
             return datetime.now(UTC)
         instant: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
         return instant.astimezone(UTC)

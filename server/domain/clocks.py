@@ -77,6 +77,8 @@ _ENDED = frozenset({Event.MARK_FALSE, Event.EXCUSE})
 STAMPING = frozenset(_STAMPED) | _DISPOSED | _ENDED | {Event.OPEN, Event.REJECT, Event.APPEAL, Event.UNDO}
 # In the data of a line: by how many seconds the server's clock stood before the line above it.
 CLOCK_BACK = "clock_back_s"
+# In the data of a line that waited for its turn behind another: when the server received it.
+RECEIVED = "received_at"
 
 
 def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
@@ -95,16 +97,19 @@ def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
 
 
 def _stamp(found: dict[str, datetime], entry: Entry, policy: Policy) -> None:
+    # A person is judged by when their answer was received, not by how long the server took to write it.
+    received = entry.data.get(RECEIVED)
+    at = datetime.fromisoformat(received) if received else entry.at
     if entry.event is Event.OPEN:
         found.update(_opening(entry, policy))
     elif entry.event in _DISPOSED:
-        found.setdefault("t7", entry.at)
+        found.setdefault("t7", at)
     elif entry.event is Event.REJECT:
         found.pop("t7", None)
     elif entry.event in _ENDED and entry.to_state in (State.FALSE_ALARM, State.EXCUSED):
-        found.setdefault("ended", entry.at)
+        found.setdefault("ended", at)
     elif entry.event in _STAMPED:
-        found.setdefault(_STAMPED[entry.event], entry.at)
+        found.setdefault(_STAMPED[entry.event], at)
 
 
 def standing(journal: Iterable[Entry]) -> list[Entry]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server import wake
-from server.domain.clocks import CLOCK_BACK, last_move
+from server.domain.clocks import CLOCK_BACK, RECEIVED, last_move
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, TooLate
 from server.domain.lifecycle import ANNOTATIONS, UNDOABLE, Event, State, after
 from server.domain.policy import parse_policy
@@ -34,7 +34,7 @@ FALSE_REASONS = (
 EXCUSE_REASONS = ("permitted", "ritual", "chimney", "other")
 _REASONS = {Event.MARK_FALSE: FALSE_REASONS, Event.REPORT_FALSE: FALSE_REASONS, Event.EXCUSE: EXCUSE_REASONS}
 # What the record writes into a line by itself and nobody may claim.
-_RESERVED = frozenset({SEALED, CLOCK_BACK, "undoes", "reopens", "opened", "erased"})
+_RESERVED = frozenset({SEALED, CLOCK_BACK, RECEIVED, "undoes", "reopens", "opened", "erased"})
 
 
 def lock(session: Session, code: str) -> Incident:

@@ -7,19 +7,21 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.domain.clocks import CLOCK_BACK, Entry
+from server.domain.clocks import CLOCK_BACK, RECEIVED, Entry
 from server.domain.errors import Missing
 from server.domain.lifecycle import FINAL_STATES, Event, State
 from server.models import Incident, JournalEntry, PrivateValue
 from server.models.incident import SEALED
 
 GENESIS = "0" * 64
+# How long a line can have waited for its incident's lock: SQLite's own limit (server.db), and ample on PostgreSQL.
+_LONGEST_WAIT = timedelta(seconds=15)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 # What may hold words about a person or say where one stood; a failed notice's reason may hold a telephone number.
 _PERSONAL = frozenset({"note", "lat", "lon"})
@@ -82,11 +84,19 @@ def commitment(salt: str, value: Any) -> str:
 
 
 def not_before(last_at: datetime | None, now: datetime, data: dict[str, Any]) -> datetime:
-    """The time of a line at ``now``: never before the line above it. If the server's clock was set back, the line says
-    by how much, and what it stamps counts as disputed."""
+    """The time of a line at ``now``: never before the line above it.
+
+    A little before it, the line waited for its turn (its moment was read before the incident's lock was had): it keeps
+    the moment it was received. Further back, the server's clock was set back: the line says by how much, and what it
+    stamps counts as disputed.
+    """
     if last_at is None or now >= last_at:
         return now
-    data[CLOCK_BACK] = (last_at - now).total_seconds()
+    back = last_at - now
+    if back <= _LONGEST_WAIT:
+        data[RECEIVED] = now.isoformat()
+    else:
+        data[CLOCK_BACK] = back.total_seconds()
     return last_at
 
 

@@ -375,7 +375,7 @@ def world_seq(session: Any, fire: str) -> int:
 def test_nobody_writes_what_the_record_writes_by_itself(world: World) -> None:
     """A program cannot claim an undo or a clock's fault in an answer's data."""
     fire = world.dispatched()
-    for name in ("undoes", "clock_back_s", "sealed"):
+    for name in ("undoes", "clock_back_s", "received_at", "sealed"):
         with pytest.raises(Invalid, match=name):
             world.apply(fire, Event.ACCEPT, "worker-1", **{name: 1})
     assert world.state(fire) is State.DISPATCHED
@@ -494,3 +494,19 @@ def test_the_database_refuses_a_line_that_does_not_follow(world: World, change: 
     } | change
     with pytest.raises(DBAPIError), world.database.write() as session:
         session.add(JournalEntry(**line))
+
+
+def test_an_answer_that_waited_its_turn_counts_from_its_receipt(world: World) -> None:
+    """Received at 299.9 s, written behind a breach of 300.1 s: in time, and the order of the lines stands."""
+    fire = world.dispatched()
+    received = START + timedelta(seconds=299.9)
+    world.advance(seconds=300.1)
+    world.sweep(START + timedelta(seconds=300.1))
+    world.now = received
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    entries = world.journal(fire)
+    assert [entry.event.value for entry in entries[-2:]] == ["breach", "accept"]
+    assert entries[-1].at == entries[-2].at
+    world.now = START + timedelta(seconds=301)
+    respond = world.clocks(fire)[1]
+    assert (respond.verdict.value, respond.elapsed_s) == ("kept", pytest.approx(299.9))
