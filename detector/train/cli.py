@@ -140,6 +140,7 @@ def main(argv: Sequence[str]) -> int:
         "run": _run,
         "from-review": _from_review,
         "quantise": _quantise,
+        "blend": _blend,
     }
     try:
         return actions[options.command](options)
