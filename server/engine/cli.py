@@ -30,7 +30,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="straw1530 engine",
         description="Take in sightings and answers over MQTT, fire the ladder's deadlines, audit and sign the journal.",
-        epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port, STRAW1530_TERRAIN.",
+        epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port, "
+        "STRAW1530_TERRAIN (optional).",
     )
     parser.add_argument("--name", default=f"engine-{socket.gethostname()}", help="this replica's name on the broker")
     args = parser.parse_args(argv)
