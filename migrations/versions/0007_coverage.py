@@ -24,7 +24,7 @@ def upgrade() -> None:
         sa.Column("from_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("to_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("looks", sa.Integer(), nullable=False),
-        sa.Column("clock_error_ms", sa.Float(), nullable=True),
+        sa.Column("clock_error_ms", sa.Double(), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("from_at <= to_at AND looks >= 0", name=op.f("ck_coverage_runs_ordered")),
         sa.ForeignKeyConstraint(["camera_id"], ["cameras.id"], name=op.f("fk_coverage_runs_camera_id")),
