@@ -90,12 +90,14 @@ def _progress(every: float = 60.0) -> Callable[[Any], None]:
 
 
 def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, threads: int, resume: bool) -> list[Path]:
-    """Train and return every epoch's checkpoint. `out` gets ultralytics' own records; `resume` goes on from it."""
+    """Train and return every epoch's checkpoint. `out` gets ultralytics' records; `resume` goes on where it stopped."""
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
     last = out / "weights" / "last.pt"
-    if resume and not last.is_file():
-        raise ValueError(f"nothing to resume: there is no {last}")
+    finished = out / "finished"
+    if resume and finished.is_file():
+        return sorted(last.parent.glob("epoch*.pt"))
+    resume = resume and last.is_file()  # interrupted before its first epoch ended: begin anew
     settings: dict[str, Any] = {
         "model": str(last) if resume else "yolov8s.yaml",
         "data": str(data),
@@ -140,6 +142,7 @@ def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, thre
     trainer.start = weights
     trainer.add_callback("on_train_batch_end", _progress())
     trainer.train()
+    finished.touch()
     return sorted(last.parent.glob("epoch*.pt"))
 
 
