@@ -96,10 +96,14 @@ def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
     return Stamps(**found, excused=excused, doubtful=frozenset(doubtful))
 
 
-def _stamp(found: dict[str, datetime], entry: Entry, policy: Policy) -> None:
-    # A person is judged by when their answer was received, not by how long the server took to write it.
+def moment(entry: Entry) -> datetime:
+    """When what a line tells was received: a person is judged by that, not by how long the server took to write it."""
     received = entry.data.get(RECEIVED)
-    at = datetime.fromisoformat(received) if received else entry.at
+    return datetime.fromisoformat(received) if received else entry.at
+
+
+def _stamp(found: dict[str, datetime], entry: Entry, policy: Policy) -> None:
+    at = moment(entry)
     if entry.event is Event.OPEN:
         found.update(_opening(entry, policy))
     elif entry.event in _DISPOSED:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from server.domain.clocks import Entry, Stamps, Verdict, standing
+from server.domain.clocks import Entry, Stamps, Verdict, moment, standing
 from server.domain.lifecycle import Event
 from server.domain.policy import Policy
 
@@ -41,10 +41,10 @@ def shares(journal: Iterable[Entry], times: Stamps, policy: Policy, now: datetim
     for entry in entries:
         party = _party(entry)
         if party is not None and party != marks[-1][0]:
-            marks.append((party, max(entry.at, marks[-1][1])))
+            marks.append((party, max(moment(entry), marks[-1][1])))
     stop = times.t7 or times.ended
     ends = [since for _, since in marks[1:]]
-    accepts = [entry.at for entry in entries if entry.event is Event.ACCEPT]
+    accepts = [moment(entry) for entry in entries if entry.event is Event.ACCEPT]
     found: list[Share] = []
     for (party, since), until in zip(marks, [*ends, stop], strict=True):
         last = len(found) == len(ends)

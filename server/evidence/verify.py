@@ -351,7 +351,8 @@ def _check_stamps(bundle: Bundle, lines: Sequence[dict[str, Any]]) -> None:
             found["t7"] = None
         name = first.get(line["event"])
         if name and found[name] is None:
-            found[name] = line["at"]
+            # A line that waited behind another keeps the moment it was received.
+            found[name] = line["data"].get("received_at", line["at"])
     for name, at in found.items():
         said = stated["stamps"].get(name)
         if (said is None) != (at is None) or (

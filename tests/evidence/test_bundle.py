@@ -245,6 +245,25 @@ def test_what_the_operator_signs_again_is_held_against_the_journal(
     assert re.search(sentence, found), found
 
 
+def test_an_answer_that_waited_for_its_turn_is_judged_alike_by_record_and_verifier(
+    world: World, tmp_path: Path
+) -> None:
+    """Received before a receipt was written and written after it: both take the moment of receipt, and it is intact."""
+    fire = world.dispatched()
+    world.advance(seconds=3)
+    world.apply(fire, Event.REVIEW_REAL, "county")
+    world.now -= timedelta(seconds=2)
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    assert world.journal(fire)[-1].data["received_at"] == world.now.isoformat()
+    worker, key, _ = notary(world, tmp_path)
+    worker.step()
+    with world.database.read() as session:
+        files = bundle.export(session, fire, key, world.evidence, world.now)
+    stated = json.loads(files["stamps.json"])
+    assert stated["stamps"]["t4"] == stated["parties"][-1]["answered_at"] == world.now.isoformat()
+    assert faults(files, verify.Key.parse(key.public_text()), tmp_path) == []
+
+
 def test_another_key_and_a_torn_bundle_are_refused_in_a_sentence(
     exported: tuple[Files, verify.Key, SigningKey], tmp_path: Path
 ) -> None:
