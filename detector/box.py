@@ -11,16 +11,19 @@ from collections.abc import Callable, Sequence
 
 from detector.config import CameraSettings, EdgeSettings
 from detector.confirm import Confirmed, Confirmer, Hit
+from detector.coverage import NO_PICTURE, Ledger, state_of
 from detector.frame import Frame
 from detector.judge import judge
 from detector.model import Model
 from detector.outbox import Outbox
 from detector.picture import encode_jpeg
 from detector.publisher import Publisher
+from detector.scenery import Scenery
 from detector.stream import Opener, Stream
 from detector.timekeeper import Timekeeper
 from detector.wire import (
     MOST_TRACK_POINTS,
+    CameraState,
     CameraStatus,
     Interval,
     ModelName,
@@ -45,7 +48,10 @@ class Watch:
         self.settings = settings
         self.stream = stream
         self.confirmer = Confirmer(settings.confirm_params())
+        self.scenery = Scenery()
         self.due_at = now
+        self.judged_at = now
+        self.looks = 0
         self._judged = 0
 
     def take(self, now: float) -> Frame | None:
@@ -64,6 +70,27 @@ class Watch:
         every = self.settings.burst_interval_s if burst else self.settings.interval_s
         self.stream.want(every)
         self.due_at = started + every
+
+    def judged(self, frame: Frame, now: float) -> None:
+        """The model has seen the frame: is it one that can be judged?"""
+        self.scenery.look(frame.image)
+        self.judged_at = now
+        self.looks += 1
+
+    def status(self, now: float) -> CameraStatus:
+        """How the camera is: its stream first, then whether it is looked at, then what the picture shows."""
+        health = self.stream.health()
+        if health.state in NO_PICTURE:
+            self.judged_at = now  # what does not come is not judged late
+        state = state_of(health.state, self.scenery.state[0], now - self.judged_at, self.settings.interval_s)
+        reason = health.reason
+        if state == "overloaded":
+            reason = f"not judged for {now - self.judged_at:.0f} s: the box is too slow for its cameras"
+        elif state == self.scenery.state[0] != "ok":
+            reason = self.scenery.state[1]
+        elif state == "ok":
+            state = health.state
+        return CameraStatus(state=state, last_frame_at=health.last_frame_at, reason=reason)
 
 
 class Looker:
@@ -113,6 +140,7 @@ class Looker:
     def _judge(self, watch: Watch, frame: Frame) -> None:
         before = watch.confirmer.suspicious
         hits, sightings = judge(self._model, watch.confirmer, frame, self._confidence)
+        watch.judged(frame, self._clock.monotonic())
         if hits and watch.confirmer.suspicious and not before:
             log.info("camera %s: suspicion, %s %.2f", frame.camera, hits[0].label, hits[0].confidence)
         for confirmed in sightings:
@@ -173,6 +201,8 @@ class EdgeBox:
             Watch(camera, Stream(camera.id, camera.url, opener, clock, camera.interval_s), clock.monotonic())
             for camera in settings.cameras
         ]
+        self._told_looks = [0] * len(self._watches)
+        self._ledger = Ledger(outbox, clock)
         self._looker = Looker(settings.edge, model, confidence, self._watches, clock, self._keep)
 
     def run(self, stop: threading.Event) -> None:
@@ -185,6 +215,7 @@ class EdgeBox:
             thread.start()
         while not stop.wait(STATUS_S):
             self.step()
+        self._ledger.save(ending=True)
         self._publisher.wake()
         threads[-1].join(GOODBYE_S)
         threads[-2].join(GOODBYE_S)
@@ -192,17 +223,21 @@ class EdgeBox:
         self._outbox.close()
 
     def step(self) -> None:
-        """Tell the sender how the cameras are."""
-        self._publisher.tell({watch.settings.id: _status(watch.stream) for watch in self._watches})
+        """Tell the sender how the cameras are, and the ledger."""
+        now = self._clock.monotonic()
+        states = {watch.settings.id: watch.status(now) for watch in self._watches}
+        self._publisher.tell(states)
+        looks = [watch.looks for watch in self._watches]
+        for watch, done, told in zip(self._watches, looks, self._told_looks, strict=True):
+            state = states[watch.settings.id].state
+            judged: CameraState = "ok" if state == "resized" else state
+            self._ledger.note(watch.settings.id, watch.settings.preset, judged, done - told)
+        self._told_looks = looks
+        self._ledger.save()
 
     def _keep(self, sighting: Sighting, jpeg: bytes | None) -> None:
         self._outbox.put(sighting, jpeg, self._clock.now())
         self._publisher.wake()
-
-
-def _status(stream: Stream) -> CameraStatus:
-    health = stream.health()
-    return CameraStatus(state=health.state, last_frame_at=health.last_frame_at, reason=health.reason)
 
 
 def _points(hits: Sequence[Hit]) -> list[TrackPoint]:

@@ -19,19 +19,29 @@ from datetime import datetime
 from pathlib import Path
 
 from detector.errors import OutboxError
-from detector.wire import Part, Sighting, as_text
+from detector.wire import CoverageReport, Part, Sighting, as_text
 
 log = logging.getLogger(__name__)
 
 PICTURE_BUDGET = 256 * 1024 * 1024
 MOST_PARKED = 1000
 MOST_PICTURES_IN_MEMORY = 20
+MOST_COVERAGE = 50_000
+"""Reports: three months of four cameras without link, in about 30 MiB."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     stored_at TEXT NOT NULL,
+    body TEXT NOT NULL,
+    parked TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS coverage (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    stored_at TEXT NOT NULL,
+    whole INTEGER NOT NULL,
     body TEXT NOT NULL,
     parked TEXT
 ) STRICT;
@@ -47,10 +57,18 @@ CREATE TABLE IF NOT EXISTS pictures (
 _WAITING = """
 SELECT id, 'sighting', stored_at, length(body), parked, 0 AS later, seq FROM messages
 UNION ALL
-SELECT id, 'picture', stored_at, size, parked, 1 AS later, seq FROM pictures
+SELECT id, 'coverage', stored_at, length(body), parked, 1 AS later, seq FROM coverage WHERE whole
+UNION ALL
+SELECT id, 'picture', stored_at, size, parked, 2 AS later, seq FROM pictures
 ORDER BY later, seq
 """
 _DUE_MESSAGES = "SELECT id FROM messages WHERE parked IS NULL ORDER BY seq LIMIT ?"
+_DUE_COVERAGE = "SELECT id FROM coverage WHERE whole AND parked IS NULL ORDER BY seq LIMIT ?"
+_PUT_COVERAGE = """
+INSERT INTO coverage (id, stored_at, whole, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET stored_at = excluded.stored_at, whole = excluded.whole, body = excluded.body
+"""
+_FORGET_COVERAGE = "DELETE FROM coverage WHERE seq <= (SELECT max(seq) FROM coverage) - ?"
 _DUE_PICTURES = """
 SELECT id FROM pictures WHERE parked IS NULL AND id NOT IN (SELECT id FROM messages) ORDER BY seq LIMIT ?
 """
@@ -61,6 +79,7 @@ DELETE FROM messages WHERE parked IS NOT NULL AND seq NOT IN
 """
 _DELETE: dict[Part, str] = {
     "sighting": "DELETE FROM messages WHERE id = ?",
+    "coverage": "DELETE FROM coverage WHERE id = ?",
     "picture": "DELETE FROM pictures WHERE id = ?",
 }
 
@@ -124,9 +143,11 @@ class Outbox:
 
     def due(self, part: Part, limit: int) -> list[str]:
         """Ids to be sent now, oldest first: messages not refused; pictures whose message is acknowledged."""
-        query = _DUE_PICTURES if part == "picture" else _DUE_MESSAGES
+        query = {"sighting": _DUE_MESSAGES, "coverage": _DUE_COVERAGE, "picture": _DUE_PICTURES}[part]
         with self._lock:
             on_disk = [key for (key,) in self._database.execute(query, (limit,))]
+            if part == "coverage":
+                return on_disk
             if part == "sighting":
                 return (on_disk + list(self._messages))[:limit]
             in_memory = [key for key in self._pictures if self.sighting(key) is None]
@@ -148,11 +169,28 @@ class Outbox:
             row = self._database.execute("SELECT jpeg FROM pictures WHERE id = ?", (key,)).fetchone()
         return bytes(row[0]) if row else None
 
+    def put_coverage(self, report: CoverageReport, now: datetime, whole: bool) -> None:
+        """Keep a report, in place of what was kept of it before; it is sent when `whole`, or after a new start.
+
+        Raises OutboxError when the disk refuses.
+        """
+        with self._lock, self._transaction() as database:
+            database.execute(_PUT_COVERAGE, (report.id, as_text(now), int(whole), report.model_dump_json()))
+            database.execute(_FORGET_COVERAGE, (MOST_COVERAGE,))
+
+    def coverage(self, key: str) -> CoverageReport | None:
+        """The report with this id, None when it is gone."""
+        with self._lock:
+            row = self._database.execute("SELECT body FROM coverage WHERE id = ?", (key,)).fetchone()
+        return CoverageReport.model_validate_json(row[0]) if row else None
+
     def stored(self, key: str, part: Part) -> None:
         """The server has it: forget it. Raises OutboxError when the disk refuses; it is then sent again."""
         with self._lock:
-            in_memory = self._messages if part == "sighting" else self._pictures
-            in_memory.pop(key, None)
+            if part == "sighting":
+                self._messages.pop(key, None)
+            elif part == "picture":
+                self._pictures.pop(key, None)
             with self._transaction() as database:
                 database.execute(_DELETE[part], (key,))
 
@@ -165,6 +203,7 @@ class Outbox:
             if part == "sighting":
                 database.execute("UPDATE messages SET parked = ? WHERE id = ?", (reason, key))
                 database.execute(_FORGET_PARKED, (MOST_PARKED,))
+            database.execute("UPDATE coverage SET parked = ? WHERE id = ?", (reason, key))
             database.execute("UPDATE pictures SET parked = ? WHERE id = ?", (reason, key))
 
     def listing(self) -> list[Waiting]:
@@ -254,6 +293,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.executescript(_SCHEMA)
+        # What an earlier start left unfinished is all that there will be of it.
+        database.execute("UPDATE coverage SET whole = 1 WHERE NOT whole")
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)

@@ -19,11 +19,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from detector.errors import OutboxError
 from detector.outbox import Outbox
 from detector.timekeeper import Timekeeper
-from detector.wire import Ack, CameraState, CameraStatus, Part, Sighting, Status, read_ack, topic
+from detector.wire import Ack, CameraState, CameraStatus, Part, Status, read_ack, topic
 
 log = logging.getLogger(__name__)
 
-WINDOW: dict[Part, int] = {"sighting": 16, "picture": 2}
+WINDOW: dict[Part, int] = {"sighting": 16, "coverage": 2, "picture": 2}
 """How many of each may be under way without an acknowledgement."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 10.0, 160.0
 """How long an acknowledgement may take before the part is sent again: doubled each time."""
@@ -115,8 +115,8 @@ class Publisher:
             self._clock.connected()
         self._ask_the_time()
         self._send_status()
-        for part in ("sighting", "picture"):
-            for key in self._outbox.due(part, WINDOW[part]):
+        for part, window in WINDOW.items():
+            for key in self._outbox.due(part, window):
                 self._send(key, part)
 
     def _send(self, key: str, part: Part) -> None:
@@ -126,18 +126,22 @@ class Publisher:
             return
         if at is not None:
             log.info("no acknowledgement for %s %s after %.0f s, sending it again", part, key, wait)
-        if part == "picture":
-            payload = self._outbox.picture(key)
-            where = topic(self._edge, "picture", key)
-        else:
-            sighting = self._outbox.sighting(key)
-            payload = self._stamped(sighting) if sighting else None
-            where = topic(self._edge, "sighting")
+        payload = self._payload(key, part)
         if payload is not None:
-            self._client.publish(where, payload, qos=1)
+            where = (part, key) if part == "picture" else (part,)
+            self._client.publish(topic(self._edge, *where), payload, qos=1)
             self._sent[key, part] = now, min(2 * wait, LONGEST_WAIT_S)
 
-    def _stamped(self, sighting: Sighting) -> bytes:
+    def _payload(self, key: str, part: Part) -> bytes | None:
+        """What is sent, with what is known of the clock by now; None when it is gone."""
+        if part == "picture":
+            return self._outbox.picture(key)
+        if part == "coverage":
+            report = self._outbox.coverage(key)
+            return report.to_bytes(self._clock.stamp(report.runs[-1].to, report.clock)) if report else None
+        sighting = self._outbox.sighting(key)
+        if sighting is None:
+            return None
         return sighting.to_bytes(self._clock.now(), self._clock.stamp(sighting.t1, sighting.clock))
 
     def _ask_the_time(self) -> None:

@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 MOST_TRACK_POINTS = 32
+MOST_RUNS = 400
 MOST_PICTURE_BYTES = 4 * 1024 * 1024
 
-CameraState = Literal["ok", "starting", "stream_down", "frozen", "resized"]
-Part = Literal["sighting", "picture"]
+CameraState = Literal[
+    "ok", "starting", "stream_down", "frozen", "resized", "dark", "covered", "blurred", "moved", "overloaded"
+]
+Part = Literal["sighting", "coverage", "picture"]
 BoxFractions = tuple[float, float, float, float]
 
 
@@ -108,6 +111,32 @@ class Sighting(_Part):
     def to_bytes(self, sent_at: datetime, clock: ClockOffset | None = None) -> bytes:
         """The message as it is sent at `sent_at`, with what is known of the clock by then."""
         return self.model_copy(update={"sent_at": sent_at, "clock": clock or self.clock}).model_dump_json().encode()
+
+
+class CoverageRun(_Part):
+    """A stretch of one state; `ok` was looked at and judged, all else was blind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    state: CameraState
+    start: Instant = Field(validation_alias="from", serialization_alias="from")
+    to: Instant
+    looks: int = Field(ge=0)
+
+
+class CoverageReport(_Part):
+    """One camera's time, oldest first. `clock` is at the end of the last run."""
+
+    v: Literal[1] = 1
+    id: str
+    camera: str
+    preset: str | None
+    clock: ClockOffset
+    runs: tuple[CoverageRun, ...] = Field(min_length=1, max_length=MOST_RUNS)
+
+    def to_bytes(self, clock: ClockOffset) -> bytes:
+        """The message as it is sent, with what is known of the clock by then."""
+        return self.model_copy(update={"clock": clock}).model_dump_json().encode()
 
 
 class CameraStatus(_Part):
