@@ -109,9 +109,17 @@ def _edge_file(demo: Demo, site: CameraSite) -> None:
             "password_file": "broker-password",
         },
         "model": {"threads": 1},
-        "cameras": [{"id": site.camera, "url": stream_url(demo, site), "interval_s": 5.0, "burst_interval_s": 2.0}],
+        "cameras": [{"id": site.camera, "url": stream_url(demo, site), **_pace(demo)}],
     }
     demo.edge_file(site).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def _pace(demo: Demo) -> dict[str, float]:
+    """How often the edge box looks: every picture of a folder is judged, streams every five seconds."""
+    if demo.video is None or demo.video_is_stream or not Path(demo.video).is_dir():
+        return {"interval_s": 5.0, "burst_interval_s": 2.0}
+    each = min(max(1 / demo.video_fps, 0.5), 5.0)
+    return {"interval_s": each, "burst_interval_s": each}
 
 
 def stream_url(demo: Demo, site: CameraSite) -> str:

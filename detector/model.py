@@ -72,6 +72,8 @@ def load_model(path: Path = SHIPPED, backend: Backend = "auto", threads: int = 2
 def _candidates(path: Path, backend: Backend) -> list[str]:
     if backend != "auto":
         return [backend]
+    if path.suffix == ".xml":
+        return ["openvino"]
     if path.suffix != ".onnx":
         return ["ultralytics"]
     on_x86 = platform.machine().lower() in {"x86_64", "amd64"}
