@@ -283,10 +283,7 @@ def test_the_word_goes_through_a_real_broker(world: World, broker: RunningBroker
     try:
         for round_ in range(2):
             sighting = message(world)
-            _send_until_acknowledged(edge, sighting, arrived)
-            assert {"v": 1, "id": sighting["id"], "part": "sighting", "reason": None} | {
-                "result": acks[-1]["result"]
-            } == acks[-1]
+            _send_until_acknowledged(edge, sighting, acks, arrived)
             if round_ == 0:
                 broker.kill()
                 broker.start()
@@ -316,10 +313,14 @@ def _edge(broker: RunningBroker, acks: list[dict[str, Any]], arrived: threading.
     return client
 
 
-def _send_until_acknowledged(edge: mqtt.Client, sighting: dict[str, Any], arrived: threading.Event) -> None:
-    arrived.clear()
+def _send_until_acknowledged(
+    edge: mqtt.Client, sighting: dict[str, Any], acks: list[dict[str, Any]], arrived: threading.Event
+) -> None:
+    """Send again each second until this very sighting is acknowledged; a late word about another does not count."""
     for _ in range(30):
+        arrived.clear()
         edge.publish(f"{ROOT}/edge/edge-1/sighting", json.dumps(sighting), qos=1)
-        if arrived.wait(1):
+        arrived.wait(1)
+        if any(ack["id"] == sighting["id"] and ack["result"] in ("stored", "duplicate") for ack in acks):
             return
     raise AssertionError("no acknowledgement in 30 tries")
