@@ -88,5 +88,5 @@ install_system() {
 make_venv
 install_python
 install_frontend
-"$venv/bin/python" -m server.web.translations
+"$venv/bin/python" -m server.web.translations >/dev/null
 if [ "$role" = test ]; then install_system; fi
