@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.director import Director
-from demo.prepare import prepare, stream_url
+from demo.prepare import Say, prepare, stream_url
 from demo.script import ScriptedFire
 from demo.site import HOST, Demo, DemoError, Ports, default_sites, load_secrets
 from demo.stack import specs
@@ -78,13 +78,11 @@ def _demo(args: argparse.Namespace) -> Demo:
         raise DemoError("--once runs the scripted fire of the simulated camera: leave --video out")
     # One's own video, or the scripted fire, needs one tower; two show that each county sees its own.
     sites = default_sites()[:1] if video is not None or args.once else default_sites()
-    logins = [*dict.fromkeys(login for site in sites for login in site.people.values()), "admin"]
-    secrets = load_secrets(args.data / "secrets.json", logins, [site.edge for site in sites])
+    secrets = load_secrets(args.data / "secrets.json", sites)
     return Demo(args.data.resolve(), Ports(args.port), sites, video, args.fps, secrets)
 
 
-def _run(demo: Demo, args: argparse.Namespace, say: object) -> int:
-    assert callable(say)
+def _run(demo: Demo, args: argparse.Namespace, say: Say) -> int:
     log = Log(demo.data / "demo.log", echo=not args.once)
     try:
         with Supervisor(specs(demo), log) as supervisor:
@@ -103,9 +101,7 @@ def _run(demo: Demo, args: argparse.Namespace, say: object) -> int:
         log.close()
 
 
-def _once(demo: Demo, supervisor: Supervisor, out: Path | None, say: object) -> int:
-    assert callable(say)
-    (demo.data / "pids.json").write_text(json.dumps(supervisor.pids()))
+def _once(demo: Demo, supervisor: Supervisor, out: Path | None, say: Say) -> int:
     say(f"the processes run; their log is {demo.data / 'demo.log'}")
     report = ScriptedFire(demo, demo.sites[0], supervisor.step, say).run()
     text = json.dumps(report, indent=2, ensure_ascii=False)

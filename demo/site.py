@@ -99,6 +99,11 @@ def default_sites() -> list[CameraSite]:
     ]
 
 
+def logins_of(sites: Sequence[CameraSite]) -> list[str]:
+    """Those with a part in the sites' fires, each once, and the admin."""
+    return [*dict.fromkeys(login for site in sites for login in site.people.values()), "admin"]
+
+
 @dataclass(frozen=True)
 class Demo:
     """Everything the demo knows about itself before it starts."""
@@ -136,8 +141,7 @@ class Demo:
 
     def logins(self) -> list[str]:
         """The people who can log in, in the order of their parts."""
-        found = [login for site in self.sites for login in site.people.values()]
-        return [*dict.fromkeys(found), "admin"]
+        return logins_of(self.sites)
 
     def server_env(self) -> dict[str, str]:
         """The environment of the server's processes, without the broker's user."""
@@ -157,8 +161,9 @@ class Demo:
         return {"STRAW1530_MQTT": f"{user}:{self.secret(f'mqtt:{user}')}@{HOST}:{self.ports.broker}"}
 
 
-def load_secrets(path: Path, logins: Sequence[str], edges: Sequence[str]) -> dict[str, str]:
+def load_secrets(path: Path, sites: Sequence[CameraSite]) -> dict[str, str]:
     """Read the demo's secrets, making those that are missing. They are made here, once, and never leave the folder."""
+    logins = logins_of(sites)
     known: dict[str, str] = {}
     if path.exists():
         known = json.loads(path.read_text())
@@ -166,7 +171,7 @@ def load_secrets(path: Path, logins: Sequence[str], edges: Sequence[str]) -> dic
     for name, size in wanted.items():
         known.setdefault(name, secrets.token_hex(size))
     known.setdefault("twilio-sid", "AC" + secrets.token_hex(16))
-    for user in ("engine", "dispatch", *edges, *logins):
+    for user in ("engine", "dispatch", *(site.edge for site in sites), *logins):
         known.setdefault(f"mqtt:{user}", secrets.token_hex(16))
     for login in logins:
         known.setdefault(f"login:{login}", _password())

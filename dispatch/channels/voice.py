@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import requests
-from twilio.base.exceptions import TwilioException
 from twilio.twiml.voice_response import Gather, VoiceResponse
 
-from dispatch.channels import Never, Outcome, Outgoing, Sent
-from dispatch.channels.sms import callback_url, close_client, outcome_of, twilio_client
-from dispatch.settings import Twilio
+from dispatch.channels import Outgoing
+from dispatch.channels.account import TwilioChannel, callback_url
 
 # Twilio's <Say> languages.
 _SAY = {"zh": "zh-CN", "en": "en-US"}
@@ -31,38 +28,17 @@ def twiml(notice: Outgoing, keys_url: str | None) -> str:
     return str(response)
 
 
-class VoiceChannel:
-    """The channel to a person's telephone."""
+class VoiceChannel(TwilioChannel):
+    """Calls, from ``settings.voice_sender``."""
 
     name = "voice"
-    parallel = 4
 
-    def __init__(self, settings: Twilio) -> None:
-        self._settings = settings
-        self._client = twilio_client(settings)
-
-    def ready(self) -> bool:
-        """Always: only an attempt can tell."""
-        return True
-
-    def send(self, notice: Outgoing) -> Outcome:
-        """Have Twilio call; how the call ended is reported by callback."""
-        if not notice.phone:
-            return Never("the person has no phone number")
-        status = callback_url(self._settings, notice.id, "status")
-        extra = {"status_callback": status} if status else {}
-        try:
-            call = self._client.calls.create(
-                to=notice.phone,
-                from_=self._settings.voice_sender,
-                twiml=twiml(notice, callback_url(self._settings, notice.id, "keys")),
-                timeout=_RINGS_S,
-                **extra,
-            )
-        except (TwilioException, requests.RequestException) as error:
-            return outcome_of(error)
-        return Sent(call.sid)
-
-    def close(self) -> None:
-        """Close the pool of connections."""
-        close_client(self._client)
+    def _create(self, notice: Outgoing, phone: str, callback: dict[str, str]) -> str | None:
+        sid: str | None = self._client.calls.create(
+            to=phone,
+            from_=self._settings.voice_sender,
+            twiml=twiml(notice, callback_url(self._settings, notice.id, "keys")),
+            timeout=_RINGS_S,
+            **callback,
+        ).sid
+        return sid

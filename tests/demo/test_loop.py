@@ -26,8 +26,7 @@ from tests.support.brokers import free_port
 def make_demo(folder: Path) -> Demo:
     """A demo of its own, on free ports."""
     sites = default_sites()[:1]
-    logins = [*sites[0].people.values(), "admin"]
-    secrets = load_secrets(folder / "secrets.json", logins, [site.edge for site in sites])
+    secrets = load_secrets(folder / "secrets.json", sites)
     return Demo(folder, _free_ports(), sites, secrets=secrets)
 
 
