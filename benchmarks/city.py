@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +46,20 @@ class City:
     fields: list[tuple[str, str, float, float]]
     broker: tuple[str, int]
     env: dict[str, str]
+
+
+def add_database_option(parser: argparse.ArgumentParser) -> None:
+    """``--database``: which kinds to measure on."""
+    parser.add_argument("--database", choices=["postgresql", "sqlite", "both"], default="both")
+
+
+def on_each(database: str, measure: Callable[[str, Path], dict[str, Any]]) -> list[dict[str, Any]]:
+    """``measure`` on each kind that the option names, each in an empty folder."""
+    runs = []
+    for kind in ["postgresql", "sqlite"] if database == "both" else [database]:
+        with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
+            runs.append(measure(kind, Path(folder)))
+    return runs
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import City, city, cpu_s, dispatcher, open_incident
+from benchmarks.city import City, add_database_option, city, cpu_s, dispatcher, on_each, open_incident
 from server.models import PolicyVersion
 
 
@@ -90,13 +89,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="straw1530 bench dispatch", description=__doc__)
     parser.add_argument("--rate", type=float, default=100, help="alerts a second (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="default %(default)s, after a second of warming up")
-    parser.add_argument("--database", choices=["postgresql", "sqlite", "both"], default="both")
+    add_database_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
-    kinds = ["postgresql", "sqlite"] if args.database == "both" else [args.database]
-    runs = []
-    for kind in kinds:
-        with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
-            runs.append(measure(kind, Path(folder), args.rate, args.seconds))
+    runs = on_each(args.database, lambda kind, folder: measure(kind, folder, args.rate, args.seconds))
     figures.write(args.json, "dispatch", {"budget_ms": {"p99": 20}, "runs": runs})
     return 0

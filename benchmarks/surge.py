@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import city, cpu_s, dispatcher, open_incident
+from benchmarks.city import add_database_option, city, cpu_s, dispatcher, on_each, open_incident
 from benchmarks.dispatch import subscriber
 from server.models import PolicyVersion
 
@@ -60,13 +59,9 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="straw1530 bench surge", description=__doc__)
     parser.add_argument("--incidents", type=int, default=1000, help="default %(default)s")
     parser.add_argument("--dispatchers", type=int, default=1, help="how many share the work (default %(default)s)")
-    parser.add_argument("--database", choices=["postgresql", "sqlite", "both"], default="both")
+    add_database_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
-    kinds = ["postgresql", "sqlite"] if args.database == "both" else [args.database]
-    runs = []
-    for kind in kinds:
-        with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
-            runs.append(measure(kind, Path(folder), args.incidents, args.dispatchers))
+    runs = on_each(args.database, lambda kind, folder: measure(kind, folder, args.incidents, args.dispatchers))
     figures.write(args.json, "surge", {"budget_s": 2, "runs": runs})
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from camera_sim.server import recording_id
 from demo.people import add_people
+from demo.region import FOLDER
 from demo.site import HOST, CameraSite, Demo
 from server.admin import region, schema
 from server.admin.brokerusers import write_users
@@ -57,8 +57,7 @@ def _region(database: Database, say: Say) -> None:
         if session.scalar(select(func.count()).select_from(Division)):
             return
     say("the demo region: Quzhou, 1,771 divisions with invented township and village borders …")
-    with resources.as_file(resources.files("demo") / "region") as folder:
-        checked = region.check_region(Path(folder), {}, crs="wgs84", mend=False)
+    checked = region.check_region(FOLDER, {}, crs="wgs84", mend=False)
     with database.write() as session:
         region.import_region(session, checked)
 
