@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from shapely.geometry import shape
@@ -32,10 +32,18 @@ from server.admin.schema import upgrade
 from server.db import Database
 from server.domain.lifecycle import Event, State
 from server.domain.policy import Policy
-from server.models import Callout, Division, Incident, PolicyVersion
-from server.services import journal, policies
+from server.models import Callout, Division, Incident, JournalEntry, PolicyVersion
+from server.services import bulk, journal, policies
 
 _USERS = {"dispatch": "password-of-dispatch", "engine": "password-of-engine"}
+
+
+class Fire(NamedTuple):
+    """An incident to be: its number from 1, its field, and who is called for what cause."""
+
+    number: int
+    field: tuple[str, str, float, float]
+    called: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def on_each(database: str, measure: Callable[[str, Path], dict[str, Any]]) -> li
 @contextmanager
 def city(kind: str, folder: Path) -> Iterator[City]:
     """A city on "sqlite" or "postgresql" in an empty folder."""
-    with _database(kind, folder) as url, _mosquitto(folder) as broker:
+    with _database(kind, folder) as url, mosquitto(folder) as broker:
         database = Database(url)
         upgrade(database)
         with database.write() as session:
@@ -110,13 +118,14 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _mosquitto(folder: Path) -> Iterator[tuple[str, int]]:
+def mosquitto(folder: Path, users: Mapping[str, str] = _USERS) -> Iterator[tuple[str, int]]:
+    """A broker with these users and their passwords."""
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         raise SystemExit("bench: mosquitto is not installed (apt-get install mosquitto)")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    write_users(folder / "users", _USERS)
+    write_users(folder / "users", users)
     (folder / "acl").write_text(acl_file_text())
     (folder / "mosquitto.conf").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous false\nuser root\nset_tcp_nodelay true\nmax_queued_messages 0\n"
@@ -160,44 +169,43 @@ def dispatcher(city: City) -> Iterator[psutil.Process]:
         process.communicate(timeout=30)
 
 
-def open_incident(
-    session: Session,
-    policy: PolicyVersion,
-    number: int,
-    field: tuple[str, str, float, float],
-    now: datetime,
-    **callouts: str,
-) -> str:
-    """What a sighting's transaction writes, without looking for an incident to join: the incident, its opening line
-    and call-outs (rung → cause). Returns the incident's code."""
-    _, county, lat, lon = field
-    place: dict[str, Any] = {
-        "bearing": 90.0,
-        "lat": lat,
-        "lon": lon,
-        "range_m": 1500.0,
-        "along_m": 40.0,
-        "across_m": 15.0,
-    }
-    incident = Incident(
-        code=f"B{number:05}",
-        state=State.SUSPECTED.value,
-        opened_at=now,
-        policy=policy,
-        county_code=county,
-        confidence=0.8,
-        last_seq=0,
-        last_hash=journal.GENESIS,
-        **place,
-    )
-    session.add(incident)
-    session.flush()
-    journal.append(session, incident, Event.OPEN, State.SUSPECTED, actor="system:engine", now=now, data={})
-    for rung, cause in callouts.items():
-        kind = "dispatch" if cause == "dispatch" else "remind"
-        session.add(Callout(incident_id=incident.id, rung=rung, cause=cause, kind=kind, created_at=now))
-    wake.request(session)
-    return incident.code
+def open_incidents(session: Session, policy_id: int, fires: Sequence[Fire], now: datetime) -> None:
+    """What sightings' transactions write, without looking for incidents to join: the incidents, their opening lines and
+    their call-outs (rung → cause)."""
+    incidents, lines, callouts = [], [], []
+    for number, (_, county, lat, lon), called in fires:
+        state = State.SUSPECTED.value
+        opening = journal.line(
+            incident_id=number,
+            seq=1,
+            at=now,
+            event=Event.OPEN.value,
+            actor="system:engine",
+            from_state=None,
+            to_state=state,
+            data={},
+        )
+        hash_ = journal.chained(journal.GENESIS, opening)
+        lines.append(opening | {"at": now, "prev_hash": journal.GENESIS, "hash": hash_})
+        incidents.append(
+            {"id": number, "code": code_of(number), "state": state, "opened_at": now, "policy_id": policy_id}
+            | {"county_code": county, "confidence": 0.8, "bearing": 90.0, "lat": lat, "lon": lon, "range_m": 1500.0}
+            | {"along_m": 40.0, "across_m": 15.0, "last_seq": 1, "last_hash": hash_, "last_at": now}
+        )
+        for rung, cause in called.items():
+            kind = "dispatch" if cause == "dispatch" else "remind"
+            callout = {"incident_id": number, "rung": rung, "cause": cause, "kind": kind, "created_at": now}
+            callouts.append(callout)
+    writes = bulk.Writes(session)
+    for model, rows in (Incident, incidents), (JournalEntry, lines), (Callout, callouts):
+        writes.insert(model, rows)
+        writes.run()
+    wake.request(session, wake.DISPATCHER)
+
+
+def code_of(number: int) -> str:
+    """The code of the incident with this number."""
+    return f"B{number:05}"
 
 
 def cpu_s(process: psutil.Process) -> float:

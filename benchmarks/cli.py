@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 
 # name -> ("module:main", one line of help)
 BENCHES: dict[str, tuple[str, str]] = {
+    "model": ("benchmarks.model:main", "ms a frame, cameras a core with and without the gate, int8 beside f32"),
     "discovery": ("benchmarks.discovery:main", "first visible smoke to confirmed sighting, over simulated onsets"),
+    "outbox": ("benchmarks.outbox:main", "edge boxes killed -9 while sending: nothing lost or doubled; 48 h of outage"),
+    "edge": ("benchmarks.edge:main", "four 1080p cameras through RTSP: processor and memory of the edge box"),
+    "confirm": ("benchmarks.confirm:main", "false alarms and finds of the confirmation beside k of the last n frames"),
     "deadlines": ("benchmarks.deadlines:main", "lateness, draining after an outage, silence after an answer"),
     "crash": ("benchmarks.crash:main", "engines killed -9 at random: every step once"),
     "evidence": ("benchmarks.evidence:main", "journal lines made durable and provable, proofs, verification"),

@@ -5,67 +5,37 @@ the whole city's region and people, at a steady rate."""
 from __future__ import annotations
 
 import argparse
-import json
-import threading
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import City, add_database_option, city, cpu_s, dispatcher, on_each, open_incident
+from benchmarks.city import Fire, add_database_option, city, code_of, cpu_s, dispatcher, on_each, open_incidents
+from benchmarks.subscriber import subscriber
 from server.models import PolicyVersion
-
-
-@contextmanager
-def subscriber(place: City) -> Iterator[list[tuple[str, float]]]:
-    """Everybody's phone: (incident's code, arrival by the monotonic clock) of every notice, in order of arrival."""
-    arrived: list[tuple[str, float]] = []
-    subscribed = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.username_pw_set("engine", "password-of-engine")
-
-    def subscribe(*_: Any) -> None:
-        client.subscribe("straw1530/v1/person/+/notice", qos=1)
-
-    def receive(_client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        arrived.append((json.loads(message.payload)["incident"], time.monotonic()))
-
-    client.on_connect = subscribe
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = receive
-    client.connect(*place.broker)
-    client.loop_start()
-    subscribed.wait(10)
-    try:
-        yield arrived
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 def measure(kind: str, folder: Path, rate: float, seconds: float) -> dict[str, Any]:
     """Alerts at ``rate`` a second for so long; milliseconds from commit to hand."""
-    with city(kind, folder) as place, subscriber(place) as arrived, dispatcher(place) as process:
+    with city(kind, folder) as place, subscriber(place.broker) as arrived, dispatcher(place) as process:
         cpu = cpu_s(process)
         committed: dict[str, float] = {}
         with place.database.read() as session:
-            policy = session.scalars(select(PolicyVersion)).one()
+            policy = session.scalars(select(PolicyVersion.id)).one()
         warm_up, number = int(rate), int(rate * seconds)
         start = time.monotonic()
         for turn in range(warm_up + number):
             time.sleep(max(0.0, start + turn / rate - time.monotonic()))
             with place.database.write() as session:
                 field = place.fields[turn * 7 % len(place.fields)]
-                policy = session.merge(policy, load=False)
-                code = open_incident(session, policy, turn, field, datetime.now(UTC), owner="dispatch")
-            committed[code] = time.monotonic()
+                fire = Fire(turn + 1, field, {"owner": "dispatch"})
+                open_incidents(session, policy, [fire], datetime.now(UTC))
+            committed[code_of(turn + 1)] = time.monotonic()
         took = time.monotonic() - start
         end = time.monotonic() + 30
         while len({code for code, _ in arrived}) < len(committed) and time.monotonic() < end:
@@ -90,8 +60,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rate", type=float, default=100, help="alerts a second (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="default %(default)s, after a second of warming up")
     add_database_option(parser)
+    parser.add_argument("--peer", action="store_true", help="pgqueuer beside it, in the same run (PostgreSQL)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
     runs = on_each(args.database, lambda kind, folder: measure(kind, folder, args.rate, args.seconds))
+    if args.peer:
+        from benchmarks import pgqueuer_push
+
+        with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
+            runs.append(pgqueuer_push.measure(Path(folder), args.rate, args.seconds))
     figures.write(args.json, "dispatch", {"budget_ms": {"p99": 20}, "runs": runs})
     return 0

@@ -1,102 +1,201 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Plumes as the shipped model sees them: simulated fires at several ranges, one frame a second from the moment that a
-person could see the smoke. Recorded once (``python -m benchmarks.plumes``) and read again by the measurements."""
+"""Plumes as the shipped model sees them: simulated fires at several ranges, and a scene of look-alikes without any.
+
+What the model finds in the whole picture is recorded once, one look a second (``python -m benchmarks.plumes
+[SCENE …]``), and read again by the measurements; the pictures themselves are drawn again, which costs less than keeping
+them.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from camera_sim.scene import Scene
 from camera_sim.spec import builtin_scenes, load_spec
 from detector.frame import Image
-from detector.judge import as_fractions
-from detector.model import Model, load_model
+from detector.judgement.gaze import as_fractions
+from detector.judgement.judge import WEAK
+from detector.vision.gate import small
+from detector.vision.model import Model, load_model
+from detector.vision.skyline import Horizon
+from detector.vision.views import look_all
 
-RECORDING = Path(__file__).with_name("plumes.json")
-SECONDS = 60
+RECORDINGS = Path(__file__).with_name("recordings")
 SCENES = ("quzhou-west", "quzhou-haze", "quzhou-dusk")
+LOOK_ALIKES = "quzhou-look-alikes"
 PLACES = ((-8.0, 900.0), (-3.0, 1400.0), (4.0, 2000.0), (9.0, 2800.0))
+LIT_S = 150.0
+"""Scene time of the ignition: there are pictures without smoke for so long before."""
+BEFORE, AFTER, LOOK_ALIKE_S = 20, 75, 210
+"""Looks recorded before a person could see the smoke, from then on, and of the look-alikes."""
 STEADY, LEFT = 0.9, 20
-NEAR = 0.08
-"""A box whose lower edge is within so much of the frame of the fire's foot is the plume's."""
+NEAR, SAME = 0.08, 0.5
+"""A box is the plume's when its lower edge is within so much of the frame of the fire's foot, and when nothing was
+found there before the smoke whose overlap with it (intersection over union) is so large."""
 
+Box = tuple[float, float, float, float]
 Boxes = list[tuple[float, float, float, float, float]]
-"""x1, y1, x2, y2 as fractions, confidence."""
+"""x1, y1, x2, y2 as fractions, confidence; weak finds too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plume:
-    """``looks[n]``: what the model sees of it ``n`` seconds after it became visible."""
+class Film:
+    """What a camera sees: a picture at each second, and what the model finds in it. Second 0 is where it begins to
+    count; there are pictures before."""
 
     scene: str
-    bearing_deg: float
-    range_m: float
     looks: tuple[Boxes, ...]
+    threshold: float
+    """At which a find counts as seen."""
+    begin: int = 0
+    """Of second 0, in `looks`."""
+    bearing_deg: float = 0.0
+    range_m: float | None = None
+    """Of the fire; None without one."""
+    foot: tuple[float, float] = (0.0, 0.0)
 
-    @property
-    def first_seen_s(self) -> int | None:
-        """When the model first sees it."""
-        return next((second for second, boxes in enumerate(self.looks) if boxes), None)
+    def seen(self, second: int) -> Boxes:
+        """What the model finds; before the recording what it found in the beginning, again and again."""
+        at = self.begin + second
+        return self.looks[at % BEFORE if at < 0 else min(at, len(self.looks) - 1)]
+
+    def picture(self, second: int) -> Image:
+        """BGR, as small as the change gate takes it."""
+        first = self.begin if self.range_m is None else self.begin - BEFORE
+        return _picture(self.scene, self.bearing_deg, self.range_m, first + second)
+
+    def plumes(self, box: Box) -> bool:
+        """Whether a box is the plume's."""
+        if self.range_m is None or not self._near(box):
+            return False
+        return not any(
+            _overlap(box, (x1, y1, x2, y2)) > SAME for find in self.looks[:BEFORE] for x1, y1, x2, y2, _ in find
+        )
 
     @property
     def steady_s(self) -> int | None:
-        """From when on the model sees it in a share of ``STEADY`` of all that follows; None when it never does."""
-        shown = [bool(boxes) for boxes in self.looks]
+        """From when on the model sees the plume in a share of ``STEADY`` of all that follows; None when it never
+        does."""
+        shown = [self._shown(boxes) for boxes in self.looks[self.begin :]]
         return next(
             (at for at in range(len(shown) - LEFT) if shown[at] and sum(shown[at:]) >= STEADY * (len(shown) - at)), None
         )
 
-    def since(self, second: int) -> Plume:
-        """The same plume, its onset moved on."""
-        return replace(self, looks=self.looks[second:])
+    def since(self, second: int) -> Film:
+        """The same, but that it begins to count later."""
+        return replace(self, begin=self.begin + second)
+
+    def _shown(self, boxes: Boxes) -> bool:
+        return any(sure >= self.threshold and self.plumes((x1, y1, x2, y2)) for x1, y1, x2, y2, sure in boxes)
+
+    def _near(self, box: Box) -> bool:
+        return box[0] - NEAR < self.foot[0] < box[2] + NEAR and abs(box[3] - self.foot[1]) < NEAR
 
 
-def record() -> None:
-    """Write the recording."""
-    model = load_model()
-    plumes = [_record(model, scene, aside, range_m) for scene in SCENES for aside, range_m in PLACES]
-    content = {"model": model.card.sha256, "plumes": [asdict(each) for each in plumes if each is not None]}
-    RECORDING.write_text(json.dumps(content) + "\n")
+def read() -> tuple[list[Film], list[Film], str]:
+    """The plumes, the look-alikes, as far as they are recorded, and the SHA-256 of the model that saw them all."""
+    films, models = [], set()
+    for file in sorted(RECORDINGS.glob("*.json")):
+        content: dict[str, Any] = json.loads(file.read_text())
+        models.add(content["model"])
+        films += [_film(file.stem, content["threshold"], each) for each in content["films"]]
+    if len(models) != 1:
+        raise ValueError("the recordings are of several models: record them all again")
+    plumes = [film for film in films if film.range_m is not None]
+    return plumes, [film for film in films if film.range_m is None], models.pop()
 
 
-def read() -> tuple[list[Plume], str]:
-    """The plumes and the SHA-256 of the model that saw them."""
-    content: dict[str, Any] = json.loads(RECORDING.read_text())
-    plumes = [
-        Plume(each["scene"], each["bearing_deg"], each["range_m"], tuple(map(_boxes, each["looks"])))
-        for each in content["plumes"]
-    ]
-    return plumes, content["model"]
+def _film(scene: str, threshold: float, each: dict[str, Any]) -> Film:
+    looks = tuple([(x1, y1, x2, y2, sure) for x1, y1, x2, y2, sure in look] for look in each["looks"])
+    if each["range_m"] is None:
+        return Film(scene, looks, threshold)
+    x, y = each["foot"]
+    return Film(scene, looks, threshold, BEFORE, each["bearing_deg"], each["range_m"], (x, y))
 
 
-def _boxes(rows: list[list[float]]) -> Boxes:
-    return [(x1, y1, x2, y2, confidence) for x1, y1, x2, y2, confidence in rows]
+def record(name: str) -> None:
+    """Write the recording of one scene; goes on where one of the same model was broken off."""
+    model = load_model(threads=1)
+    middle = load_spec(builtin_scenes()[name]).camera.pan_deg
+    fires = [(round((middle + aside) % 360, 2), range_m) for aside, range_m in PLACES]
+    chosen: list[tuple[float, float | None]] = [(0.0, None)] if name == LOOK_ALIKES else [*fires]
+    file = RECORDINGS / f"{name}.json"
+    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"model": None}
+    if content["model"] != model.card.sha256:
+        content = {"model": model.card.sha256, "threshold": model.card.confidence, "films": []}
+    for bearing, range_m in chosen[len(content["films"]) :]:
+        content["films"].append(_recorded(model, name, bearing, range_m))
+        RECORDINGS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(content, separators=(",", ":")) + "\n")
 
 
-def _record(model: Model, name: str, aside_deg: float, range_m: float) -> Plume | None:
-    spec = load_spec(builtin_scenes()[name]).model_copy(update={"fires": (), "start": "on_request"})
-    scene = Scene(spec)
-    bearing = (scene.view.pan_deg + aside_deg) % 360
-    fire = scene.ignite(10.0, bearing, range_m)
-    visible, foot = scene.first_visible_s(fire), scene.base(fire)
-    if visible is None or foot is None:
-        return None
-    looks = tuple(_look(model, scene.frame(visible + second), foot) for second in range(SECONDS))
-    return Plume(name, round(bearing, 2), range_m, looks)
+def _recorded(model: Model, name: str, bearing_deg: float, range_m: float | None) -> dict[str, Any]:
+    scene, begin = _scene(name, bearing_deg, range_m)
+    seconds: Iterable[int] = range(LOOK_ALIKE_S) if range_m is None else range(-BEFORE, AFTER)
+    horizon = Horizon()
+    return {
+        "bearing_deg": bearing_deg,
+        "range_m": range_m,
+        "foot": scene.base(scene.fires[0]) if scene.fires else None,
+        "looks": [_look(model, horizon, scene.frame(begin + second, still=_still(name))) for second in seconds],
+    }
 
 
-def _look(model: Model, image: Image, foot: tuple[float, float]) -> Boxes:
+def _look(model: Model, horizon: Horizon, image: Image) -> Boxes:
     height, width = image.shape[:2]
     found = []
-    for each in model.detect(image, model.card.confidence):
+    for each in look_all(model, image, horizon, WEAK * model.card.confidence):
         x1, y1, x2, y2 = (round(value, 4) for value in as_fractions(each.box, width, height))
-        if x1 - NEAR < foot[0] < x2 + NEAR and abs(y2 - foot[1]) < NEAR:
-            found.append((x1, y1, x2, y2, round(each.confidence, 3)))
+        found.append((x1, y1, x2, y2, round(each.confidence, 3)))
     return found
 
 
+@lru_cache(maxsize=len(SCENES) * len(PLACES) + 1)
+def _scene(name: str, bearing_deg: float, range_m: float | None) -> tuple[Scene, float]:
+    """A scene with at most one fire, and the scene time of second 0: when a person could first see its smoke."""
+    spec = load_spec(builtin_scenes()[name]).model_copy(update={"fires": (), "start": "on_request"})
+    scene = Scene(spec)
+    if range_m is None:
+        return scene, 0.0
+    visible = scene.first_visible_s(scene.ignite(LIT_S, bearing_deg, range_m))
+    assert visible is not None
+    return scene, visible
+
+
+@lru_cache(maxsize=len(SCENES) + 1)
+def _still(name: str) -> Image:
+    """What stands still in a scene takes seconds to draw: once for all its fires."""
+    scene = Scene(load_spec(builtin_scenes()[name]))
+    return scene.still(scene.view)
+
+
+@lru_cache(maxsize=512)
+def _picture(name: str, bearing_deg: float, range_m: float | None, second: int) -> Image:
+    scene, begin = _scene(name, bearing_deg, range_m)
+    picture = small(scene.frame(begin + second, still=_still(name)))
+    picture.flags.writeable = False
+    return picture
+
+
+def _overlap(one: Box, other: Box) -> float:
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, wide) * max(0.0, high)
+    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
+    return shared / both if both > 0 else 0.0
+
+
+def main(argv: Sequence[str]) -> None:
+    """Record the scenes named, or all."""
+    for name in argv or (*SCENES, LOOK_ALIKES):
+        record(name)
+
+
 if __name__ == "__main__":
-    record()
+    main(sys.argv[1:])

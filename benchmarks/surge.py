@@ -14,27 +14,28 @@ from typing import Any
 from sqlalchemy import select
 
 from benchmarks import figures
-from benchmarks.city import add_database_option, city, cpu_s, dispatcher, on_each, open_incident
-from benchmarks.dispatch import subscriber
+from benchmarks.city import Fire, add_database_option, city, cpu_s, dispatcher, on_each, open_incidents
+from benchmarks.subscriber import subscriber
 from server.models import PolicyVersion
 
 _BATCH = 50
+# Three causes, so that three people are told of each.
+_THREE = {"owner": "dispatch", "deputy": "respond.remind", "township": "respond.limit"}
 
 
 def measure(kind: str, folder: Path, incidents: int, replicas: int) -> dict[str, Any]:
     """The seconds from the last alert's commit to the last notice in a subscriber's hand."""
-    with city(kind, folder) as place, subscriber(place) as arrived, ExitStack() as running:
+    with city(kind, folder) as place, subscriber(place.broker) as arrived, ExitStack() as running:
         processes = [running.enter_context(dispatcher(place)) for _ in range(replicas)]
         cpu = sum(map(cpu_s, processes))
+        with place.database.read() as session:
+            policy = session.scalars(select(PolicyVersion.id)).one()
         start = time.monotonic()
         for first in range(0, incidents, _BATCH):
+            numbers = range(first, min(first + _BATCH, incidents))
+            fires = [Fire(number + 1, place.fields[number % len(place.fields)], _THREE) for number in numbers]
             with place.database.write() as session:
-                policy = session.scalars(select(PolicyVersion)).one()
-                for number in range(first, min(first + _BATCH, incidents)):
-                    field = place.fields[number % len(place.fields)]
-                    # Three causes, so that three people are told of each.
-                    rungs = {"owner": "dispatch", "deputy": "respond.remind", "township": "respond.limit"}
-                    open_incident(session, policy, number, field, datetime.now(UTC), **rungs)
+                open_incidents(session, policy, fires, datetime.now(UTC))
         committed = time.monotonic()
         wanted, end = 3 * incidents, time.monotonic() + 120
         while len(arrived) < wanted and time.monotonic() < end:

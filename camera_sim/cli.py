@@ -9,10 +9,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from camera_sim.auth import Credentials
 from camera_sim.control import ControlServer
+from camera_sim.onvif import OnvifServer
 from camera_sim.server import CameraServer, open_camera
 from camera_sim.spec import SceneError, builtin_scenes, load_spec
 
@@ -52,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to serve RTSP on")
     parser.add_argument("--port", type=int, default=8554, help="RTSP port; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=8555, help="control port on loopback; 0 takes a free one")
+    parser.add_argument(
+        "--onvif-port",
+        type=int,
+        default=8580,
+        help="port of the first camera that turns, the next ones count on; 0 takes free ones (default %(default)s)",
+    )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="write each scene's ground truth here")
     parser.add_argument("--user", help="require this user, with --password-file")
     parser.add_argument("--password-file", type=Path, help="file whose first line is the password")
@@ -62,15 +70,22 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(args: argparse.Namespace, stop: threading.Event) -> None:
     if not 0 < args.fps <= 60:
         raise SceneError(f"--fps {args.fps:g}: choose a rate above 0 and at most 60")
-    for option, port in (("--port", args.port), ("--control-port", args.control_port)):
+    ports = {"--port": args.port, "--control-port": args.control_port, "--onvif-port": args.onvif_port}
+    for option, port in ports.items():
         if not 0 <= port <= 65535:
             raise SceneError(f"{option} {port}: choose a port from 0 to 65535")
     cameras = [open_camera(scene, args.fps) for scene in args.scene or [DEFAULT_SCENE]]
     server = CameraServer(cameras, args.host, args.port, args.truth, _credentials(args))
-    with server, ControlServer(server, args.control_port) as control:
+    with ExitStack() as stack:
+        stack.enter_context(server)
+        control = stack.enter_context(ControlServer(server, args.control_port))
         for camera in cameras:
             print(server.url(camera.id))
         print(f"control: http://127.0.0.1:{control.port}/cameras", flush=True)
+        for number, turning in enumerate(server.turning()):
+            port = args.onvif_port + number if args.onvif_port else 0
+            device = stack.enter_context(OnvifServer(server, turning, args.host, port, server.credentials))
+            print(f"onvif: {device.url}/onvif/device_service ({turning})", flush=True)
         while not stop.wait(1):
             pass
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The control interface: JSON over HTTP on loopback.
 
-GET /cameras · POST /cameras/<id>/<action> with a JSON object of the action's arguments:
+GET /cameras · GET /cameras/<id>/snapshot.jpg
+POST /cameras/<id>/<action> with a JSON object of the action's arguments:
 ignite {bearing_deg, range_m | lat, lon} · extinguish {} · disturb {kind, seconds} · freeze {} · stall {} ·
-unfreeze {} · drop {refuse_s} · resize {width, height}. Errors answer {"error": sentence} with 400, 404 or 405.
+unfreeze {} · spoil {damaged, uneven, back_s} · drop {refuse_s} · resize {width, height} ·
+turn {pan_deg, tilt_deg, hfov_deg}. Errors answer {"error": sentence} with 400, 404 or 405.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from camera_sim import snapshot
 from camera_sim.server import CameraServer
 from camera_sim.spec import DisturbanceKind, SceneError
 
@@ -54,11 +57,27 @@ class Drop(_Arguments):
     refuse_s: float = Field(default=0, ge=0, le=3600)
 
 
+class Spoil(_Arguments):
+    """What is to be wrong with the stream from now on."""
+
+    damaged: bool = False
+    uneven: bool = False
+    back_s: float = Field(default=0, ge=0, le=86_400)
+
+
 class Resize(_Arguments):
     """A new picture size, pixels."""
 
     width: int
     height: int
+
+
+class Turn(_Arguments):
+    """Where a hand turns the camera; the field of view stays as it is where none is given."""
+
+    pan_deg: float
+    tilt_deg: float
+    hfov_deg: float | None = Field(default=None, gt=0, lt=180)
 
 
 def _done(result: Any) -> Any:
@@ -72,7 +91,9 @@ ACTIONS: dict[str, tuple[type[_Arguments], Callable[[CameraServer, str, Any], An
     "freeze": (Nothing, lambda s, c, a: s.freeze(c)),
     "stall": (Nothing, lambda s, c, a: s.stall(c)),
     "unfreeze": (Nothing, lambda s, c, a: s.unfreeze(c)),
+    "spoil": (Spoil, lambda s, c, a: s.spoil(c, **a.model_dump())),
     "drop": (Drop, lambda s, c, a: {"dropped": s.drop(c, a.refuse_s)}),
+    "turn": (Turn, lambda s, c, a: s.turn(c, a.pan_deg, a.tilt_deg, a.hfov_deg)),
     "resize": (Resize, lambda s, c, a: s.resize(c, a.width, a.height)),
 }
 
@@ -111,6 +132,8 @@ def _handler(cameras: CameraServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path.rstrip("/") == "/cameras":
                 self._answer(200, {"cameras": cameras.state()})
+            elif (shown := _camera_shown(self.path)) in cameras.ids():
+                snapshot.send(self, cameras, shown, cameras.credentials)
             else:
                 self._answer(404, {"error": f"there is nothing at {self.path}: GET /cameras"})
 
@@ -134,6 +157,10 @@ def _handler(cameras: CameraServer) -> type[BaseHTTPRequestHandler]:
             """Requests are not logged: the answers say what was done."""
 
     return Handler
+
+
+def _camera_shown(path: str) -> str:
+    return path.removeprefix("/cameras/").removesuffix("/snapshot.jpg") if path.endswith("/snapshot.jpg") else ""
 
 
 def act(cameras: CameraServer, path: str, body: bytes) -> tuple[int, Any]:

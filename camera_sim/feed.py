@@ -15,15 +15,22 @@ from camera_sim.spec import SceneError
 
 log = logging.getLogger(__name__)
 
+SLICES = {1, 5}
+"""NAL units that hold a picture (H.264, table 7-1)."""
+
 Viewer = Callable[[AccessUnit], None]
 
 
 @dataclass
 class Faults:
-    """What is deliberately wrong with a stream: the picture stands still, or nothing is sent."""
+    """What is deliberately wrong with a stream: the picture stands still, nothing is sent, what is sent is damaged,
+    pictures come unevenly (for two seconds of four keyframes alone), time stamps are `back_s` behind."""
 
     frozen: bool = False
     stalled: bool = False
+    damaged: bool = False
+    uneven: bool = False
+    back_s: float = 0.0
 
 
 class Feed:
@@ -40,6 +47,7 @@ class Feed:
         self.started_s = 0.0
         self._viewers: tuple[Viewer, ...] = ()
         self._lock = threading.Condition()
+        self._drawing = threading.Lock()
         self._changed = threading.Event()
         self._fresh = True
         self._size: tuple[int, int] | None = None
@@ -94,15 +102,31 @@ class Feed:
             raise SceneError(f"{width}x{height} cannot be sent: sizes are even, from 64x64 to 3840x2160")
         self._size = (width, height)
 
+    def snapshot(self, wall_s: float) -> U8:
+        """The picture of a capture time, whoever watches, at the camera's own size."""
+        with self._drawing:
+            if self._picture is None or not self.faults.frozen:
+                self._picture = self.source.frame(self.scene_s(wall_s))
+            return self._picture
+
     def step(self, wall_s: float) -> None:
         """Draw, code and hand out the picture of a capture time."""
-        if self._picture is None or not self.faults.frozen:
-            self._picture = self.source.frame(self.scene_s(wall_s))
+        picture = self.snapshot(wall_s)
         if self.faults.stalled:
             return
-        for unit in self._code(self._picture, wall_s):
+        for unit in self._code(picture, wall_s):
+            if self.faults.uneven and not unit.keyframe and int(wall_s / 2) % 2:
+                continue
+            sent = self._spoilt(unit)
             for viewer in self._viewers:
-                viewer(unit)
+                viewer(sent)
+
+    def _spoilt(self, unit: AccessUnit) -> AccessUnit:
+        """A coded picture as the faults leave it; parameter sets stay whole."""
+        nals = unit.nals
+        if self.faults.damaged:
+            nals = tuple(_scrambled(nal) if nal[0] & 0x1F in SLICES else nal for nal in nals)
+        return AccessUnit(nals, unit.keyframe, unit.wall_s - self.faults.back_s)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`: a picture each 1/fps while somebody watches. A picture that cannot be made is logged."""
@@ -133,3 +157,11 @@ class Feed:
             if unit.keyframe:
                 self.header = unit
         return units
+
+
+def _scrambled(nal: bytes) -> bytes:
+    """A slice with a byte in 50 changed, its header left."""
+    spoilt = bytearray(nal)
+    for at in range(20, len(spoilt), 50):
+        spoilt[at] ^= 0x5A
+    return bytes(spoilt)

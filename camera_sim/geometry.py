@@ -115,6 +115,23 @@ class View:
         forward, right = (c + v * s) * self.height_m / down, u * self.height_m / down
         return (self.pan_deg + math.degrees(math.atan2(right, forward))) % 360, math.hypot(right, forward)
 
+    def rotation(self) -> Array:
+        """From directions in this camera's axes (right, down, ahead) to east, down, north."""
+        (sp, cp), (st, ct) = ((math.sin(a), math.cos(a)) for a in map(math.radians, (self.pan_deg, self.tilt_deg)))
+        tilted = np.array([[1, 0, 0], [0, ct, -st], [0, st, ct]])
+        out: Array = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]) @ tilted
+        return out
+
+    def seen_from(self, other: View) -> Array:
+        """The homography from this picture's pixels to those of another view from the same mast, which is exact
+        because a camera on its mount only turns and zooms."""
+
+        def lens(view: View) -> Array:
+            return np.array([[view.focal_px, 0, view.width / 2], [0, view.focal_px, view.height / 2], [0, 0, 1]])
+
+        out: Array = lens(other) @ other.rotation().T @ self.rotation() @ np.linalg.inv(lens(self))
+        return out
+
     def contains(self, x: float, y: float) -> bool:
         """Whether a pixel lies inside the picture."""
         return 0 <= x < self.width and 0 <= y < self.height

@@ -18,7 +18,7 @@ from camera_sim.noise import U8, f32, hashed, wander
 from camera_sim.sky import Air, air
 from camera_sim.spec import DEFAULT_GROWTH, Burn, Disturbance, DisturbanceKind, Fire, SceneError, SceneSpec
 
-KEPT_VIEWS = 4
+KEPT_VIEWS = 12
 SEARCH_S = 180.0
 EMBERS = (40, 130, 255)
 # Used for the clock in the picture where neither the scene nor the server gives one.
@@ -62,11 +62,12 @@ class Scene:
         """The moment the picture's clock shows at t = 0, unless the scene file sets one."""
         self.epoch = self.spec.clock or wall
 
-    def frame(self, t_s: float, view: View | None = None) -> U8:
-        """The picture at a scene time: HxWx3 uint8 BGR. `view` is the camera's own unless another is given."""
+    def frame(self, t_s: float, view: View | None = None, still: U8 | None = None) -> U8:
+        """The picture at a scene time: HxWx3 uint8 BGR. `view` is the camera's own unless another is given; `still`
+        is what stands still in it, where that is not to be drawn anew."""
         view = view or self.view
         look = air(self.spec.light, view.pan_deg)
-        picture = self._still(view).copy()
+        picture = (self.still(view) if still is None else still).copy()
         for fire in self.fires:
             if fire.start_s <= t_s:
                 plume.draw(picture, self._source(fire, view), self.spec.wind, view, look, t_s, fire.range_m)
@@ -124,12 +125,14 @@ class Scene:
 
     def first_visible_s(self, fire: LitFire, step_s: float = 0.5) -> float | None:
         """Scene time of the first frame whose smoke can be seen: `plume.VISIBLE_PIXELS` pixels of which
-        smoke makes up `plume.VISIBLE_SHARE` or more; None when that does not happen within three minutes."""
-        clear = float(air(self.spec.light, self.view.pan_deg).clearness(fire.range_m))
-        source = self._source(fire, self.view)
+        smoke makes up `plume.VISIBLE_SHARE` or more; None when that does not happen within three minutes. A camera
+        that turns is taken to look there."""
+        view = self.view if self.spec.ptz is None else replace(self.view, pan_deg=fire.bearing_deg)
+        clear = float(air(self.spec.light, view.pan_deg).clearness(fire.range_m))
+        source = self._source(fire, view)
         for n in range(int(min(SEARCH_S, fire.stop_s - fire.start_s) / step_s)):
             t = fire.start_s + n * step_s
-            depth = plume.optical_depth(plume.puffs(source, self.spec.wind, self.view, t), self.view)
+            depth = plume.optical_depth(plume.puffs(source, self.spec.wind, view, t), view)
             if plume.visible(depth, clear):
                 return t
         return None
@@ -175,17 +178,24 @@ class Scene:
         radius = max(1.2, 1.3 * math.sqrt(rate) * view.focal_px / fire.range_m)
         disturb.glow(picture, at[0], at[1] - radius / 2, radius, 0.8 * look.dusk * flicker * min(1, rate), EMBERS)
 
-    def _still(self, view: View) -> U8:
+    def still(self, view: View) -> U8:
+        """What stands still in a view; a new one takes seconds to draw."""
         with self._lock:
             still = self._stills.get(view)
-            if still is None:
-                still = np.rint(landscape.render(self.spec, view)[..., ::-1] * 255).astype(np.uint8)
-                self._stills[view] = still
-                if len(self._stills) > KEPT_VIEWS:
-                    self._stills.popitem(last=False)
-            else:
+            if still is not None:
                 self._stills.move_to_end(view)
-            return still
+                return still
+        still = np.rint(landscape.render(self.spec, view)[..., ::-1] * 255).astype(np.uint8)
+        with self._lock:
+            self._stills[view] = still
+            if len(self._stills) > KEPT_VIEWS:
+                self._stills.popitem(last=False)
+        return still
+
+    def drawn(self) -> list[View]:
+        """The views that are drawn already."""
+        with self._lock:
+            return list(self._stills)
 
     def _add_noise(self, picture: U8, t_s: float, gain: float) -> None:
         """Sensor noise: a window of a fixed field of grain, elsewhere in each frame."""

@@ -20,10 +20,13 @@ from typing import Any
 from camera_sim.auth import Credentials
 from camera_sim.feed import Feed
 from camera_sim.media import FolderSource, SceneSource, Source, VideoSource
+from camera_sim.mount import Mount, Pose
+from camera_sim.noise import U8
 from camera_sim.rtsp import Hub
 from camera_sim.scene import Scene
 from camera_sim.spec import DisturbanceKind, SceneError, SceneSpec, builtin_scenes, load_spec
 from camera_sim.truth import Truth
+from camera_sim.turning import TurningSource
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,8 @@ def recording_id(path: Path) -> str:
 
 
 def _scene_camera(spec: SceneSpec) -> CameraSource:
-    return CameraSource(spec.camera.id, SceneSource(Scene(spec)))
+    scene = Scene(spec)
+    return CameraSource(spec.camera.id, SceneSource(scene) if spec.ptz is None else TurningSource(scene))
 
 
 @dataclass
@@ -190,10 +194,45 @@ class CameraServer:
         """Keep the connections but send nothing."""
         self._feed(camera_id).faults.stalled = True
 
+    def spoil(self, camera_id: str, damaged: bool = False, uneven: bool = False, back_s: float = 0.0) -> None:
+        """Damage what is sent, leave pictures out, set the time stamps back: exactly those asked for."""
+        faults = self._feed(camera_id).faults
+        faults.damaged, faults.uneven, faults.back_s = damaged, uneven, back_s
+
     def unfreeze(self, camera_id: str) -> None:
         """End freeze and stall."""
         faults = self._feed(camera_id).faults
         faults.frozen = faults.stalled = False
+
+    def turn(self, camera_id: str, pan_deg: float, tilt_deg: float, hfov_deg: float | None = None) -> None:
+        """Turn a camera, as a hand on its control desk does."""
+        mount, now = self.mount(camera_id), self.scene_s(camera_id)
+        zoom = mount.target.zoom if hfov_deg is None else mount.zoom_for(hfov_deg)
+        mount.move(Pose(pan_deg, tilt_deg, zoom), now)
+
+    def mount(self, camera_id: str) -> Mount:
+        """What turns a camera; SceneError for one that stands still."""
+        source = self._feed(camera_id).source
+        if not isinstance(source, TurningSource):
+            raise SceneError(f"camera {camera_id!r} does not turn: its scene has no ptz section")
+        return source.mount
+
+    def ids(self) -> list[str]:
+        """The cameras."""
+        return list(self._feeds)
+
+    def turning(self) -> list[str]:
+        """The cameras that turn."""
+        return [feed.id for feed in self._feeds.values() if isinstance(feed.source, TurningSource)]
+
+    def scene_s(self, camera_id: str) -> float:
+        """A camera's scene time now, seconds."""
+        return self._feed(camera_id).scene_s(self.clock())
+
+    def snapshot(self, camera_id: str) -> U8 | None:
+        """A camera's picture now, BGR; None while it is stalled."""
+        feed = self._feed(camera_id)
+        return None if feed.faults.stalled else feed.snapshot(self.clock())
 
     def drop(self, camera_id: str, refuse_s: float = 0) -> int:
         """Cut the clients of a camera, and answer 404 for some seconds; the number cut."""

@@ -43,6 +43,40 @@ class Camera(_Part):
     fps: float = Field(default=10, gt=0, le=60)
 
 
+class Preset(_Part):
+    """A stored view of a camera that turns."""
+
+    name: str = Field(pattern=CAMERA_ID)
+    pan_deg: Degrees
+    tilt_deg: float = Field(ge=-45, le=20)
+    hfov_deg: float = Field(ge=1, le=120)
+
+
+class Ptz(_Part):
+    """What makes a camera turn: its stored views, its speeds, and the field of view (degrees) by zoom position
+    (0 to 1), which falls. The default is a 37-fold lens's."""
+
+    presets: tuple[Preset, ...] = ()
+    pan_deg_s: Positive = 40.0
+    tilt_deg_s: Positive = 20.0
+    zoom_s: Positive = 3.0
+    """Seconds from one end of the zoom to the other."""
+    fields: tuple[tuple[float, float], ...] = ((0.0, 58.0), (0.25, 7.2), (1.0, 2.8))
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Ptz:
+        zooms, fields = [z for z, _ in self.fields], [-f for _, f in self.fields]
+        if (zooms[:1], zooms[-1:]) != ([0.0], [1.0]) or zooms != sorted(set(zooms)) or fields != sorted(set(fields)):
+            raise ValueError("fields: zooms rise from 0 to 1, and the fields of view fall")
+        names = [preset.name for preset in self.presets]
+        if len(set(names)) != len(names):
+            raise ValueError("two presets have the same name")
+        for preset in self.presets:
+            if not self.fields[-1][1] <= preset.hfov_deg <= self.fields[0][1]:
+                raise ValueError(f"preset {preset.name}: the lens has no field of view of {preset.hfov_deg:g} degrees")
+        return self
+
+
 class Light(_Part):
     """Time of day and air. `visibility_m` is the meteorological range: contrast falls to 2 % over it."""
 
@@ -141,6 +175,7 @@ class SceneSpec(_Part):
     """One scene. With `start: on_request` nothing is scheduled and fires are lit by the control interface only."""
 
     camera: Camera
+    ptz: Ptz | None = None
     note: str = ""
     clock: AwareDatetime | None = None
     start: Literal["scheduled", "on_request"] = "scheduled"

@@ -14,9 +14,10 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amqtt.broker import Broker
 from amqtt.contexts import Action
@@ -63,14 +64,65 @@ class OwnTopics(BaseTopicPlugin):  # type: ignore[misc]
         return bool(name and topic and allowed(name, verb, topic))
 
 
+class _Subscriptions(dict[str, list[tuple[Session, int]]]):
+    """Filter → who subscribed. The library goes through it with pauses in which others come and go: what is gone
+    through is a copy, or a notice would be lost to those behind the newcomer."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(super().keys()))
+
+    def items(self) -> list[tuple[str, list[tuple[Session, int]]]]:  # type: ignore[override]
+        return [(topic, list(sessions)) for topic, sessions in super().items()]
+
+
 class _OwnBroker(Broker):  # type: ignore[misc]
+    """The library's broker without its races between clients that come, go and come back."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._subscriptions = _Subscriptions()
+        self._subscribing: set[str | None] = set()
+        self._closing = False
+
+    async def shutdown(self) -> None:
+        """Stop, and let go of everybody."""
+        self._closing = True
+        await super().shutdown()
+
+    async def _handle_subscription(self, client_session: Session, *args: Any) -> None:
+        self._subscribing.add(client_session.client_id)
+        try:
+            await super()._handle_subscription(client_session, *args)
+        finally:
+            self._subscribing.discard(client_session.client_id)
+
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
-        # The library goes through everybody's subscriptions when a client connects: retained messages of others
-        # would reach it.
-        if allowed(session.username or "", "read", subscription[0]):
+        # At each connection the library also sends what is retained for everybody's subscriptions, before it listens
+        # to the client: the phones' to whoever may read all, for seconds.
+        if session.client_id in self._subscribing:
             await super()._publish_retained_messages_for_subscription(subscription, session)
+
+    async def _cleanup_session(self, client_id: str) -> None:
+        session = self._sessions.get(client_id, (None, None))[0]
+        if session is not None and session.transitions.is_connected() and not self._closing:
+            return  # it came back while others were cleaned up
+        await super()._cleanup_session(client_id)
+
+    def _del_subscription(self, a_filter: str, session: Session) -> int:
+        # By session, not by its client's name: whoever came back meanwhile keeps theirs.
+        known = self._subscriptions.get(a_filter, [])
+        kept = [(one, qos) for one, qos in known if one is not session]
+        known[:], gone = kept, len(known) - len(kept)
+        return gone
+
+    async def add_subscription(self, subscription: tuple[str, int], session: Session) -> int:
+        """As the library does; an earlier session of the same client that is still being cleaned up makes room."""
+        known = self._subscriptions.get(subscription[0], [])
+        known[:] = [(one, qos) for one, qos in known if one is session or one.client_id != session.client_id]
+        granted: int = await super().add_subscription(subscription, session)
+        return granted
 
 
 def make_broker(host: str, port: int, users: Path) -> Broker:
@@ -109,8 +161,9 @@ def main(argv: Sequence[str]) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         read_users(args.users)
-    except OSError as error:
-        print(f"broker: cannot read the password file {args.users}: {error.strerror}", file=sys.stderr)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        print(f"broker: cannot read the password file {args.users}: {reason}", file=sys.stderr)
         return 2
     try:
         # The library reports a taken port with pages of traceback; asking first gives one sentence.

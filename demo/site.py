@@ -48,7 +48,9 @@ class Ports:
         return self.web + 4
 
     def check_free(self) -> None:
-        """Raise DemoError naming the first port that something else uses."""
+        """Raise DemoError naming the first port that something else uses, or that is none."""
+        if not 0 < self.web <= 65531:
+            raise DemoError(f"{self.web} is no port to begin with: give one from 1 to 65531")
         for port in (self.web, self.broker, self.rtsp, self.cameras, self.sms):
             try:
                 socket.create_server((HOST, port)).close()

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import requests
 from flask import Flask, Response, jsonify, render_template_string, request
@@ -193,7 +194,7 @@ def create_peer(peer: Peer) -> Flask:
         by_phone: dict[str, list[Message]] = {}
         for message in messages:
             by_phone.setdefault(f"••• {message.to[-4:]}", []).append(message)
-        return render_template_string(_PAGE, phones=by_phone)
+        return render_template_string(_PAGE, phones=by_phone, zone=_ZONE, words=_WORDS)
 
     return app
 
@@ -266,6 +267,16 @@ def _call_resource(peer: Peer, message: Message) -> dict[str, Any]:
     }
 
 
+_ZONE = ZoneInfo("Asia/Shanghai")  # the demo region's
+_WORDS = {
+    "queued": "待发",
+    "sent": "已发出",
+    "delivered": "已送达",
+    "undelivered": "未送达",
+    "failed": "失败",
+    "completed": "已接听",
+    "no-answer": "无人接听",
+}
 _PAGE = """<!doctype html><html lang="zh"><meta charset="utf-8"><meta http-equiv="refresh" content="2">
 <meta name="viewport" content="width=device-width"><title>短信 SMS</title>
 <style>
@@ -280,7 +291,8 @@ _PAGE = """<!doctype html><html lang="zh"><meta charset="utf-8"><meta http-equiv
 <h1>演示手机（虚构号码） · Demo phones (fictional numbers; nothing left this machine)</h1>
 <main>{% for phone, messages in phones.items() %}<section><h2>{{ phone }}</h2>
 {% for message in messages %}<p>{{ message.body }}</p>
-<small>{{ message.at.astimezone().strftime("%H:%M:%S") }} · {{ message.status }}</small>{% endfor %}
+<small>{{ message.at.astimezone(zone).strftime("%H:%M:%S") }} ·
+{{ words.get(message.status, "") }} {{ message.status }}</small>{% endfor %}
 </section>{% else %}<section><h2>—</h2><small>还没有短信 · no texts yet</small></section>{% endfor %}</main></html>
 """
 

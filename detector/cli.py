@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,17 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from detector.box import EdgeBox
+from detector import memory
 from detector.check import check
 from detector.clock import SystemClock
 from detector.config import EdgeSettings, read_settings
 from detector.errors import ConfigError, DetectorError
-from detector.model import load_model
-from detector.outbox import Outbox
-from detector.plan_cli import judge_plan
-from detector.publisher import Publisher
-from detector.rtsp import RtspSource
-from detector.timekeeper import Timekeeper
+from detector.link.outbox import Outbox
+from detector.link.timekeeper import Timekeeper
+from detector.planning.plan_cli import judge_plan
+from detector.run import Service
+from detector.upkeep.effective import settings_in_use
+from detector.upkeep.versions import Versions
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +46,18 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
     )
-    actions = {"run": _run, "check": _check, "outbox": _list_outbox}
+    actions = {"check": _check, "outbox": _list_outbox}
     try:
-        settings = read_settings(args.file)
         if args.command == "run":
-            _require_plan(settings, args.strict)
-        return actions[args.command](settings)
+            return _run(args.file, args.strict)
+        return actions[args.command](settings_in_use(args.file))
     except DetectorError as error:
         print(f"straw1530 detector: {error}", file=sys.stderr)
         return 2
 
 
 def _require_plan(settings: EdgeSettings, strict: bool) -> None:
-    """Say what cannot keep the minute; raises ConfigError when that was to be refused, or cannot be done at all."""
-    for camera in settings.cameras:
-        if camera.patrol is not None:
-            raise ConfigError(
-                f"camera {camera.id}: a patrol can be planned (`straw1530 plan`), but this version does not move "
-                "cameras: leave it out, and have the camera stand at one preset"
-            )
+    """Say what cannot keep the minute; raises ConfigError when that was to be refused."""
     _, refusals = judge_plan(settings)
     for refusal in refusals:
         log.warning("%s", refusal)
@@ -71,27 +65,35 @@ def _require_plan(settings: EdgeSettings, strict: bool) -> None:
         raise ConfigError("the plan is refused: " + "; ".join(refusals))
 
 
-def _run(settings: EdgeSettings) -> int:
+def _run(file: Path, strict: bool) -> int:
+    memory.give_back()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    clock = Timekeeper(SystemClock())
-    broker = settings.broker_access()
-    with _alone(settings.data_dir):
-        outbox = Outbox(settings.outbox_path())
-        model = load_model(settings.model.path, settings.model.backend, settings.model.threads)
-        log.info(
-            "edge %s: %d cameras, model %s %s by %s",
-            settings.edge,
-            len(settings.cameras),
-            model.card.name,
-            model.card.version,
-            model.backend,
-        )
-        publisher = Publisher(settings.edge, broker, outbox, clock)
-        EdgeBox(settings, model, outbox, publisher, clock, RtspSource).run(stop)
-    log.info("edge %s: stopped", settings.edge)
+    installed = read_settings(file)
+    with _alone(installed.data_dir):
+        versions = Versions(installed.versions_path())
+        versions.starting()
+        again = _start(file, versions, strict, stop)
+    log.info("%s: %s", installed.edge, "starting again" if again else "stopped")
+    if again:
+        # The same process with the same words, so that whoever supervises it need not know.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     return 0
+
+
+def _start(file: Path, versions: Versions, strict: bool, stop: threading.Event) -> bool:
+    """Run; True when the box is to be started again, as when new settings do not even let it start."""
+    settings = settings_in_use(file, versions)
+    try:
+        _require_plan(settings, strict)
+        service = Service(settings, file, Timekeeper(SystemClock()), versions, os.environ.get("NOTIFY_SOCKET"))
+    except DetectorError as error:
+        if "settings" not in versions.on_trial():
+            raise
+        versions.roll_back("settings", str(error))
+        return True
+    return service.run(stop)
 
 
 def _check(settings: EdgeSettings) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from detector.errors import OutboxError
-from detector.outbox import Outbox
-from detector.timekeeper import Timekeeper
+from detector.link.outbox import Outbox
+from detector.link.timekeeper import Timekeeper
 from detector.wire import MOST_RUNS, CameraState, CoverageReport, CoverageRun
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,14 @@ LATE_INTERVALS = 3
 NO_PICTURE: frozenset[CameraState] = frozenset({"starting", "stream_down"})
 
 
+View = tuple[str, str | None]
+"""A camera, and its preset."""
+
+
 @dataclass(slots=True)
 class _Page:
     """What will be one report."""
 
-    preset: str | None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     runs: list[CoverageRun] = field(default_factory=list)
 
@@ -43,14 +46,14 @@ class Ledger:
     def __init__(self, outbox: Outbox, clock: Timekeeper) -> None:
         self._outbox = outbox
         self._clock = clock
-        self._pages: dict[str, _Page] = {}
+        self._pages: dict[View, _Page] = {}
         self._saved_at = clock.monotonic()
         self._complained = False
 
     def note(self, camera: str, preset: str | None, state: CameraState, looks: int) -> None:
-        """The camera is in this state now, and was looked at so many times since the last note."""
+        """The camera's view is in this state now, and was looked at so many times since the last note."""
         now = self._clock.now()
-        page = self._pages.setdefault(camera, _Page(preset))
+        page = self._pages.setdefault((camera, preset), _Page())
         last = page.runs[-1] if page.runs else None
         if last is None or not 0 <= (now - last.to).total_seconds() <= GAP_S:
             page.runs.append(CoverageRun(state=state, start=now, to=now, looks=looks))
@@ -69,19 +72,19 @@ class Ledger:
         if not ending and now - self._saved_at < SAVE_S:
             return
         self._saved_at = now
-        for camera in list(self._pages):
-            page = self._pages[camera]
+        for view in list(self._pages):
+            page = self._pages[view]
             whole = ending or len(page.runs) >= MOST_RUNS // 2 or _age_s(page, self._clock.now()) >= REPORT_S
-            if self._write(camera, page, whole) and whole:
-                self._turn(camera, page)
+            if self._write(view, page, whole) and whole:
+                self._turn(view, page)
             del page.runs[:-MOST_RUNS]
 
-    def _write(self, camera: str, page: _Page, whole: bool) -> bool:
+    def _write(self, view: View, page: _Page, whole: bool) -> bool:
         if not page.runs:
             return False
         runs = tuple(page.runs[-MOST_RUNS:])
         clock = self._clock.stamp(runs[-1].to)
-        report = CoverageReport(id=page.id, camera=camera, preset=page.preset, clock=clock, runs=runs)
+        report = CoverageReport(id=page.id, camera=view[0], preset=view[1], clock=clock, runs=runs)
         try:
             self._outbox.put_coverage(report, self._clock.now(), whole)
         except OutboxError as error:
@@ -92,11 +95,11 @@ class Ledger:
         self._complained = False
         return True
 
-    def _turn(self, camera: str, page: _Page) -> None:
+    def _turn(self, view: View, page: _Page) -> None:
         """A new page, which goes on where the old one ended."""
         last = page.runs[-1]
         going_on = CoverageRun(state=last.state, start=last.to, to=last.to, looks=0)
-        self._pages[camera] = _Page(page.preset, runs=[going_on])
+        self._pages[view] = _Page(runs=[going_on])
 
 
 def state_of(stream: CameraState, scenery: CameraState, unjudged_s: float, interval_s: float) -> CameraState:

@@ -22,3 +22,15 @@ class StreamError(DetectorError):
 
 class OutboxError(DetectorError):
     """The outbox could not write to its disk."""
+
+
+class NoRoomError(OutboxError):
+    """There is no room on the outbox's disk, or the disk fails."""
+
+
+class PtzError(DetectorError):
+    """A camera's mount does not answer, or answers what cannot be read."""
+
+
+class PtzRefused(PtzError):
+    """A camera's mount answers, and says no."""

@@ -13,9 +13,23 @@ MOST_RUNS = 400
 MOST_PICTURE_BYTES = 4 * 1024 * 1024
 
 CameraState = Literal[
-    "ok", "starting", "stream_down", "frozen", "resized", "dark", "covered", "blurred", "moved", "overloaded"
+    "ok",
+    "starting",
+    "stream_down",
+    "frozen",
+    "resized",
+    "dark",
+    "covered",
+    "blurred",
+    "moved",
+    "overloaded",
+    "manual",
+    "lost",
+    "away",
+    "slow",
 ]
-Part = Literal["sighting", "coverage", "picture"]
+Light = Literal["day", "night", "ir"]
+Part = Literal["sighting", "onset", "coverage", "picture"]
 BoxFractions = tuple[float, float, float, float]
 
 
@@ -100,10 +114,13 @@ class Sighting(_Part):
     sent_at: Instant
     clock: ClockOffset = ClockOffset()
     label: str
+    light: Light = "day"
     confidence: float
     box: BoxFractions
     frame: Size
     view: View | None
+    moving: bool = False
+    """The camera turned, or nobody can say where it looked: nothing may be placed by this."""
     track: tuple[TrackPoint, ...] = Field(max_length=MOST_TRACK_POINTS)
     model: ModelName
     picture: PictureAnnounced | None
@@ -111,6 +128,32 @@ class Sighting(_Part):
     def to_bytes(self, sent_at: datetime, clock: ClockOffset | None = None) -> bytes:
         """The message as it is sent at `sent_at`, with what is known of the clock by then."""
         return self.model_copy(update={"sent_at": sent_at, "clock": clock or self.clock}).model_dump_json().encode()
+
+
+class OnsetPicture(PictureAnnounced):
+    """A kept frame, and when it was taken."""
+
+    at: Instant
+
+
+class Onset(_Part):
+    """When a sighting's smoke first showed, found by looking back over `frames` kept ones. `clock` is at `t0.latest`;
+    `box` is where the sighting began. The pictures follow as `<id>.clean` and `<id>.first`."""
+
+    v: Literal[1] = 1
+    id: str
+    sighting: str
+    t0: Interval
+    clock: ClockOffset
+    frames: int = Field(ge=0)
+    box: BoxFractions
+    frame: Size
+    clean: OnsetPicture | None
+    first: OnsetPicture | None
+
+    def to_bytes(self, clock: ClockOffset) -> bytes:
+        """The message as it is sent, with what is known of the clock by then."""
+        return self.model_copy(update={"clock": clock}).model_dump_json().encode()
 
 
 class CoverageRun(_Part):
@@ -147,14 +190,31 @@ class CameraStatus(_Part):
     reason: str | None
 
 
+UpdateKind = Literal["settings", "masks", "model"]
+Outcome = Literal["trial", "kept", "refused", "rolled_back"]
+
+
+class VersionReport(_Part):
+    """What the box uses of one kind (0: what is installed), and what became of the newest update from the server."""
+
+    using: int
+    pushed: int
+    result: Outcome | None
+    reason: str | None
+
+
 class Status(_Part):
-    """The box's retained status, and with online=False its last will."""
+    """The box's retained status, and with online=False its last will. `trouble` is what was wrong with an offered
+    update that cannot be believed; `places` the SHA-256 of the list of places it has."""
 
     v: Literal[1] = 1
     online: bool
     at: Instant
     clock: ClockOffset = ClockOffset()
     cameras: dict[str, CameraStatus]
+    versions: dict[str, VersionReport] = {}
+    trouble: str | None = None
+    places: str | None = None
 
 
 class Ack(BaseModel):

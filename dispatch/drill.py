@@ -20,8 +20,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from dispatch import message
-from dispatch.cli import channel_names
-from dispatch.expand import channels_of
+from dispatch.cli import channel_names, listed
+from dispatch.reach import Reach
 from dispatch.settings import read_dispatch_settings
 from dispatch.texts import Facts
 from server.admin.schema import require_current
@@ -77,27 +77,28 @@ def choose(session: Session, now: datetime, *, logins: Sequence[str], area: str,
     return list(chosen.values())
 
 
-def begin(session: Session, people: Iterable[Person], channels: Sequence[str], zone: ZoneInfo, now: datetime) -> int:
+def begin(session: Session, people: Iterable[Person], reach: Reach, zone: ZoneInfo, now: datetime) -> int:
     """Write the notices; the caller commits, and the running dispatcher sends them. Returns the drill's number.
 
     Raises Invalid when no channel leads to any of them.
     """
     local = now.astimezone(zone)
+    reach.refresh(session)
     drafts = []
     for person in people:
         # The wait before a call is for fires: a drill tries every channel.
-        for channel, _ in channels_of(person, channels):
+        for channel, _ in reach.of(person):
             facts = Facts(f"{local:%m%d-%H%M}", "drill", "drill", (), f"{local:%H:%M}", 0, 0, drill=True)
             drafts.append(Draft(person, channel, _payload(facts, person.language, channel, now)))
     if not drafts:
-        raise Invalid(f"none of the channels {', '.join(channels)} leads to anybody chosen")
+        raise Invalid(f"none of the channels {', '.join(reach.channels)} leads to anybody chosen")
     return notices.begin_drill(session, drafts, f"{len({draft.person.id for draft in drafts})} people", now).id
 
 
 def _payload(facts: Facts, language: str, channel: str, now: datetime) -> dict[str, Any]:
     nothing = ("incident", "lat", "lon", "radius_m", "bearing", "accept_by", "dispose_by", "picture")
     words = message.words(facts, language, channel)
-    return words | dict.fromkeys(nothing) | {"rung": "drill", "t2": now.isoformat()}
+    return words | dict.fromkeys(nothing) | {"rung": "drill", "kind": "drill", "t2": now.isoformat()}
 
 
 def results(session: Session, drill_id: int) -> list[Result]:
@@ -196,7 +197,7 @@ def main(argv: Sequence[str]) -> int:
         with database.write() as session:
             now = clock.now(session)
             people = choose(session, now, logins=args.to, area=args.area, post=args.post)
-            number = begin(session, people, channels, settings.zone, now)
+            number = begin(session, people, Reach(channels, listed(settings)), settings.server.zone, now)
     except (SettingsError, DomainError) as error:
         sys.stderr.write(f"straw1530 drill: {error}\n")
         return 1

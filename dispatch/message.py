@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,21 +14,30 @@ from sqlalchemy.orm import Session
 from dispatch import texts
 from dispatch.region import Region
 from dispatch.texts import Facts
-from server.domain.policy import Policy, Step
+from server.domain.policy import Key, Policy, Step
 from server.models import Callout, Incident, Sighting
+from server.models.notice import INFORMING
 
 # What a ladder's step waits for -> the first half of its sentence's key.
-_STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose"}
+_STAGES = {"accept": "respond", "arrive": "arrive", "report": "dispose", "verify": "verify", "close": "close"}
 
 
 def compose(
-    callout: Callout, policy: Policy, facts: Facts, language: str, channel: str, picture: str | None
+    callout: Callout,
+    policy: Policy,
+    facts: Facts,
+    language: str,
+    channel: str,
+    picture: str | None,
+    tails: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The payload of one notice, all but its id. ``picture``: the digest of the sighting's."""
+    """The payload of one notice, all but its id. ``picture``: the digest of the sighting's; ``tails``: what may follow
+    a text, the best first."""
     incident = callout.incident
-    return words(facts, language, channel) | {
+    return words(facts, language, channel, tails) | {
         "incident": incident.code,
         "rung": callout.rung,
+        "kind": callout.kind,
         "lat": incident.lat,
         "lon": incident.lon,
         "radius_m": _radius(incident),
@@ -40,40 +49,60 @@ def compose(
     }
 
 
-def words(facts: Facts, language: str, channel: str) -> dict[str, Any]:
-    """The fields of a payload that people read."""
-    text = texts.sms(language, facts) if channel == "sms" else texts.sentence(language, facts)
-    return {
+def words(facts: Facts, language: str, channel: str, tails: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a payload that people read, and for texts the facts alone, for providers with templates."""
+    read = {
         "v": 1,
         "drill": facts.drill,
         "title": texts.title(language, facts),
-        "text": text,
+        "text": texts.sms(language, facts, tails) if channel == "sms" else texts.sentence(language, facts),
         "place": " ".join(facts.place),
     }
+    template = {"what": facts.what, "params": texts.params(language, facts)}
+    return read | ({"template": template} if channel == "sms" else {})
 
 
 def facts_of(place: Region, callout: Callout, policy: Policy, part: str, zone: ZoneInfo) -> Facts:
-    """What can be said of an incident to somebody. ``part``: "lead", "neighbour" or "unplaced"."""
+    """What can be said of an incident to somebody. ``part``: "lead", "neighbour" or "unplaced"; in a call-out that
+    informs, the name of who accepted."""
     incident = callout.incident
     step = step_of(policy, callout)
     limit_s = policy.dispose_limit_s if step and step.until == "report" else policy.respond_limit_s
-    lead = place.names(incident.grid_code)[-1] if incident.grid_code else ""
+    lead = place.name(incident.grid_code) if incident.grid_code else ""
+    if callout.kind in INFORMING:
+        lead = part
     return Facts(
         code=incident.code,
-        what=_what(callout, step, part),
+        what=_what(policy, callout, step, part),
         kind=callout.kind,
         place=_place(place, incident),
         time=f"{incident.opened_at.astimezone(zone):%H:%M}",
-        minutes=step.after_s // 60 if step else 0,
+        minutes=_minutes(step, callout) if step else 0,
         limit=limit_s // 60,
         bearing=round(incident.bearing) % 360 if incident.bearing is not None else None,
         lead=lead,
     )
 
 
-def _what(callout: Callout, step: Step | None, part: str) -> str:
+def _minutes(step: Step, callout: Callout) -> int:
+    """How long the wait for a step has lasted when it speaks."""
+    return (step.after_s + Key.parse(callout.cause).round * step.every_s) // 60
+
+
+def _what(policy: Policy, callout: Callout, step: Step | None, part: str) -> str:
+    if callout.kind in INFORMING:
+        return callout.kind
+    if (
+        step is not None
+        and step.until == "report"
+        and callout.kind == "remind"
+        and step.after_s > policy.dispose_limit_s
+    ):
+        return "dispose.again"
     if step is not None:
         return f"{_STAGES[step.until]}.{callout.kind}"
+    if part == "unplaced" and callout.incident.bearing is None:
+        return "nowhere"
     if part != "lead":
         return part
     return "transfer" if callout.cause.startswith("transfer:") else "dispatch"
@@ -81,7 +110,7 @@ def _what(callout: Callout, step: Step | None, part: str) -> str:
 
 def step_of(policy: Policy, callout: Callout) -> Step | None:
     """The ladder's step that caused the call-out; None for a first call. After a transfer the key carries its seq."""
-    key = callout.cause.partition("@")[0]
+    key = Key.parse(callout.cause).step if ":" not in callout.cause else None
     return next((step for step in policy.ladder if step.key == key), None)
 
 

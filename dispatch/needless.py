@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from dispatch import inform
 from dispatch.message import step_of
 from server.domain.lifecycle import FINAL_STATES, State
 from server.domain.policy import parse_policy
 from server.models import Notice
-from server.services import notices
+from server.models.notice import INFORMING
+from server.services import outcomes
 
 _UNANSWERED = (State.SUSPECTED, State.REVIEWED, State.DISPATCHED)
 
@@ -20,9 +22,11 @@ def reason(session: Session, notice: Notice) -> str | None:
     incident, callout = notice.incident, notice.callout
     if incident is not None and incident.state in FINAL_STATES:
         return "the incident was over before this could be sent"
+    if incident is not None and callout is not None and callout.kind in INFORMING:
+        return None if inform.still_true(callout) else "it is not so any more"
     if notice.channel != "voice" or notice.attempts > 1:
         return None
-    if (channel := notices.arrived_beside(session, notice)) is not None:
+    if (channel := outcomes.arrived_beside(session, notice)) is not None:
         return f"it arrived by {channel}"
     if incident is None or callout is None or incident.state in _UNANSWERED:
         return None

@@ -17,7 +17,7 @@ from dispatch import needless, texts
 from dispatch.budget import Budget
 from dispatch.channels import Outgoing
 from server.models import Callout, Incident, Notice
-from server.services import notices
+from server.services import notices, outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ def claim(session: Session, channel: str, now: datetime, room: int, budget: Budg
     wanted = []
     for notice in claimed:
         if (reason := needless.reason(session, notice)) is not None:
-            notices.skip(session, notice, reason, now)
+            outcomes.skip(session, notice, reason, now)
         else:
             wanted.append(notice)
     over = budget.over_budget(session, wanted, now)
     for notice in wanted:
         if notice.id in over:
-            notices.record_failed(session, notice.id, "the number's texts for today are used up", now)
+            outcomes.record_failed(session, notice.id, "the number's texts for today are used up", now)
     return _bundle(channel, [notice for notice in wanted if notice.id not in over])
 
 
@@ -65,10 +65,10 @@ def fresh(written: Sequence[Notice]) -> list[Parcel]:
 
 
 def _bundle(channel: str, claimed: Sequence[Notice]) -> list[Parcel]:
-    """First calls for the same person share one text; everything else goes by itself."""
+    """First calls for the same person share one text or one message to a group; everything else goes by itself."""
     groups: dict[object, list[Notice]] = defaultdict(list)
     for notice in claimed:
-        alike = channel == "sms" and notice.callout is not None and notice.callout.kind == "dispatch"
+        alike = channel in ("sms", "chat") and notice.callout is not None and notice.callout.kind == "dispatch"
         groups[notice.person_id if alike else notice.id].append(notice)
     return [_parcel(group) for group in groups.values()]
 
@@ -78,7 +78,8 @@ def _parcel(group: Sequence[Notice]) -> Parcel:
     payload = first.payload
     if len(group) > 1:
         codes = [str(notice.payload["incident"]) for notice in group]
-        payload = payload | {"text": texts.bundle(person.language, codes)}
+        template = {"what": "bundle", "params": {"count": str(len(codes)), "codes": " ".join(codes)}}
+        payload = payload | {"text": texts.bundle(person.language, codes), "template": template}
     outgoing = Outgoing(first.id, person.login, person.phone, person.language, payload)
     return Parcel(
         first.channel, outgoing, tuple(notice.id for notice in group), max(notice.attempts for notice in group)

@@ -6,16 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dispatch.responsible import RegionIndex
 from server.models import Division
+from server.queries.places import village_name
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A division's name, level and parent."""
+    """A division's name as people say it, its level and parent."""
 
     name: str
     level: str
@@ -24,11 +26,13 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The divisions by code and the village outlines, as of ``revision``."""
+    """The divisions by code, the outlines of villages and their grids, and those of the zones that overlay them, as of
+    ``revision``."""
 
     revision: int
     divisions: dict[str, Named]
     index: RegionIndex
+    zones: RegionIndex
 
     def above(self, code: str, level: str) -> str | None:
         """The division of this level that holds ``code`` (itself, when it is of that level)."""
@@ -39,6 +43,11 @@ class Region:
                 return found
             found = division.parent
         return None
+
+    def name(self, code: str) -> str:
+        """What a division is called, a grid with its village: its own name is often a number."""
+        grid = code in self.divisions and self.divisions[code].level == "grid"
+        return "".join(self.names(code)[-2 if grid else -1 :])
 
     def names(self, code: str) -> tuple[str, ...]:
         """The names from the county down to ``code`` (the city's for a city)."""
@@ -58,12 +67,16 @@ def load(session: Session, current: Region | None = None) -> Region:
     if current is not None and current.revision == revision:
         return current
     divisions: dict[str, Named] = {}
-    codes, outlines = [], []
+    ground: dict[str, BaseGeometry] = {}
+    zones: dict[str, BaseGeometry] = {}
+    villages: dict[str, str] = {}
     for row in session.execute(
         select(Division.code, Division.name, Division.level, Division.parent_code, Division.geometry)
     ):
-        divisions[row.code] = Named(row.name, row.level, row.parent_code)
-        if row.level == "village" and row.geometry:
-            codes.append(row.code)
-            outlines.append(shape(row.geometry))
-    return Region(revision, divisions, RegionIndex(codes, outlines))
+        divisions[row.code] = Named(village_name(row.name), row.level, row.parent_code)
+        if row.level in ("village", "grid", "zone") and row.geometry:
+            (zones if row.level == "zone" else ground)[row.code] = shape(row.geometry)
+        if row.level == "grid":
+            villages[row.code] = row.parent_code
+    index = RegionIndex(list(ground), list(ground.values()), wholes=villages)
+    return Region(revision, divisions, index, RegionIndex(list(zones), list(zones.values()), cracks=False))

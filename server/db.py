@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from server import wake
@@ -24,18 +26,60 @@ class Clock(Protocol):
         ...
 
 
+# A clock may be steered gently; more than this between two looks is a step.
+STEERED_S = 1.0
+
+
 class DatabaseClock:
-    """The database's clock, so that any number of replicas agree. SQLite's is this machine's."""
+    """The record's time: the database's clock, so that any number of replicas agree (SQLite's is this machine's), and
+    carried on evenly when that is set back (ADR 11).
+
+    A process sees it by its own steady clock at once; ``server.services.continuity`` writes it down for all.
+    ``monotonic``: this machine's steady clock, seconds; ``wall``: SQLite's, aware.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self._turn = threading.Lock()
+        self._seen: tuple[int, datetime, float] | None = None  # epoch, record's time, steady clock
 
     def now(self, session: Session) -> datetime:
-        """``clock_timestamp()``: the instant of the call, not of the transaction's start."""
+        """The instant of the call, not of the transaction's start."""
+        return self.look(session)[0]
+
+    def look(self, session: Session) -> tuple[datetime, float]:
+        """The record's time, and by how many seconds the database's clock was set back without its being written
+        down."""
+        before = self._monotonic()
+        at, epoch = self._read(session)
+        with self._turn:
+            missing = 0.0
+            if self._seen is not None and self._seen[0] == epoch:
+                # At least so much time has passed since: a reading that took long cannot look like a step back.
+                least = self._seen[1] + timedelta(seconds=before - self._seen[2])
+                if (missing := (least - at).total_seconds()) > STEERED_S:
+                    at = least
+                else:
+                    missing = 0.0
+            self._seen = epoch, at, self._monotonic()
+            return at, missing
+
+    def _read(self, session: Session) -> tuple[datetime, int]:
         if session.get_bind().dialect.name == "sqlite":
             # Only once the transaction holds its lock: a time taken while waiting for it would be before that of the
             # transaction it waited for.
-            session.connection()
-            return datetime.now(UTC)
-        instant: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-        return instant.astimezone(UTC)
+            ahead_s, epoch = session.execute(text("SELECT ahead_s, epoch FROM server_clock")).one()
+            instant = self._wall()
+        else:
+            instant, ahead_s, epoch = session.execute(
+                text("SELECT clock_timestamp(), ahead_s, epoch FROM server_clock")
+            ).one()
+        return instant.astimezone(UTC) + timedelta(seconds=ahead_s), epoch
 
 
 class Database:
@@ -57,10 +101,11 @@ class Database:
         with self._turn if sqlite else nullcontext(), Session(self._writer, expire_on_commit=False) as session:
             with session.begin():
                 yield session
-                if wake.requested(session) and not sqlite:
-                    wake.in_transaction(session)
-            if wake.requested(session) and sqlite:
-                wake.after_commit(self.url)
+                workers = wake.requested(session)
+                if workers is not None and not sqlite:
+                    wake.in_transaction(session, workers)
+            if workers is not None and sqlite:
+                wake.after_commit(self.url, workers)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -97,3 +142,10 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("straw_begin", "BEGIN"))
+
+
+def refusal(error: DBAPIError) -> str:
+    """What the database said, in one sentence; where it is only empty, what mends that."""
+    reason = str(error.orig).splitlines()[0]
+    empty = any(word in reason for word in ("no such table", "does not exist", "no such column"))
+    return f"the database refused ({reason}){': run `straw1530 admin init`' if empty else ''}"

@@ -13,8 +13,9 @@ import os
 import select
 import socket
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psycopg
@@ -22,6 +23,9 @@ from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 _CHANNEL = "straw1530"
+# Who is woken only for work of their own: at a hundred alerts a second every needless look counts.
+CLOCK, DISPATCHER = "clock", "dispatch"
+WORKERS = frozenset({CLOCK, DISPATCHER})
 
 
 def wake_dir(url: URL) -> Path:
@@ -33,26 +37,28 @@ def wake_dir(url: URL) -> Path:
     return Path(tempfile.gettempdir()) / f"straw1530-{os.getuid()}-{zlib.crc32(os.fsencode(home)):x}"
 
 
-def request(session: Session) -> None:
-    """Wake every sleeper once this session's transaction commits (not if it rolls back)."""
-    session.info["wake"] = True
+def request(session: Session, *workers: str) -> None:
+    """Wake who watches the record, and these workers, once this session's transaction commits (not on a rollback)."""
+    session.info.setdefault("wake", set()).update(workers)
 
 
-def requested(session: Session) -> bool:
-    """Whether somebody asked for a wake-up in this session."""
-    return bool(session.info.get("wake"))
+def requested(session: Session) -> Collection[str] | None:
+    """The workers for whom somebody asked for a wake-up in this session; None when nobody did at all."""
+    return session.info.get("wake")
 
 
-def in_transaction(session: Session) -> None:
+def in_transaction(session: Session, workers: Collection[str]) -> None:
     """PostgreSQL's half, just before the commit that delivers it."""
-    session.execute(text(f"NOTIFY {_CHANNEL}"))
+    session.execute(text("SELECT pg_notify(:channel, :workers)"), {"channel": _CHANNEL, "workers": " ".join(workers)})
 
 
-def after_commit(url: URL) -> None:
+def after_commit(url: URL, workers: Collection[str]) -> None:
     """SQLite's half: a datagram to each socket in the folder."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         for path in wake_dir(url).glob("*.sock"):
+            if not _concerns(path.name.partition("-")[0], workers):
+                continue
             try:
                 sender.sendto(b"!", str(path))
             except ConnectionRefusedError:
@@ -61,8 +67,13 @@ def after_commit(url: URL) -> None:
                 pass  # a full queue wakes its reader all the same
 
 
+def _concerns(name: str, workers: Collection[str]) -> bool:
+    return name not in WORKERS or name in workers
+
+
 class Sleeper:
-    """Sleeps until woken or until a time-out. Use as a context manager; one per thread."""
+    """Sleeps until woken or until a time-out. Use as a context manager; one per thread. One by a worker's name is woken
+    for that worker alone, any other by every change of the record."""
 
     def __init__(self, url: URL, name: str) -> None:
         self._url = url
@@ -109,7 +120,12 @@ class Sleeper:
             self._listener.execute(f"LISTEN {_CHANNEL}")
             yield "listening"  # what came before the LISTEN must be looked for
             return
-        yield from self._listener.notifies(timeout=max(0.0, timeout_s), stop_after=1)
+        end = time.monotonic() + timeout_s
+        while (left := end - time.monotonic()) > 0:
+            for notify in self._listener.notifies(timeout=left, stop_after=1):
+                if _concerns(self._name, notify.payload.split()):
+                    yield notify
+                    return
 
     def _drop_listener(self) -> None:
         if self._listener is not None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detector.train.torch_setup import TrainingUnavailable
+from detector.vision.model import SHIPPED
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -27,13 +28,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="straw1530 train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    export = commands.add_parser("export", help="weights (.pt or .npz state dict) to smoke.onnx and its card")
+    export = commands.add_parser("export", help="weights (.pt, .npz state dict or .onnx) to smoke.onnx and its card")
     export.add_argument("--weights", type=Path, required=True)
     export.add_argument("--out", type=Path, required=True, help="folder for the model and its card")
     export.add_argument("--name", default="smoke")
     export.add_argument("--version", default="0")
     export.add_argument("--size", type=_size, default=(640, 640), help="input, WIDTH or WIDTHxHEIGHT")
     export.add_argument("--confidence", type=float, default=0.25, help="operating threshold for the card")
+    export.add_argument("--band", action="store_true", help="look along the skyline at twice the size too")
     export.add_argument("--iou", type=float, default=0.5, help="suppression overlap for the card")
     export.add_argument("--origin", default="", help="where the weights come from")
     export.add_argument("--training", default="", help="what they were trained on, one line")
@@ -46,16 +48,24 @@ def _parser() -> argparse.ArgumentParser:
     composite.add_argument("--sheet", type=Path, help="write a contact sheet of the first ones here")
 
     run = commands.add_parser("run", help="prepare, train, export and evaluate, from a dataset description")
-    run.add_argument("dataset", type=Path, help="dataset description (YAML)")
+    run.add_argument("dataset", type=Path, help="dataset description (YAML), or a folder of pictures")
     run.add_argument("--root", type=Path, help="folder that the description's paths start from")
-    run.add_argument("--weights", type=Path, required=True, help="to start from: .npz state dict or .pt")
+    run.add_argument(
+        "--weights", type=Path, default=SHIPPED, help="to start from: .onnx, .npz or .pt; default: the shipped"
+    )
     run.add_argument("--budget", choices=("small", "full"), default="small", help="two CPU cores, or a GPU")
     run.add_argument("--out", type=Path, required=True, help="folder of this run")
     run.add_argument("--pictures", type=int, help="training pictures to draw; default: the budget's")
     run.add_argument("--epochs", type=int, help="default: the budget's")
     run.add_argument("--seed", type=int, default=1530)
     run.add_argument("--threads", type=int, default=2)
-    run.add_argument("--false-images", type=float, default=0.03, help="share allowed on validation")
+    run.add_argument(
+        "--hard",
+        type=Path,
+        metavar="MODEL",
+        help="of pictures without smoke draw those that this model (.onnx, .xml) cries over",
+    )
+    run.add_argument("--false-images", type=float, default=0.05, help="share allowed on validation")
     run.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
 
     review = commands.add_parser("from-review", help="turn verdicts from operation into a dataset for `run`")
@@ -66,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     quantise.add_argument("--model", type=Path, required=True, help="the float model (.onnx with its card)")
     quantise.add_argument("--pictures", type=Path, required=True, help="folder of training pictures")
     quantise.add_argument("--out", type=Path, required=True, help="the int8 model (.xml)")
+    quantise.add_argument("--dataset", type=Path, help="description on whose validation side its thresholds are chosen")
+    quantise.add_argument("--root", type=Path, help="folder that the description's paths start from")
 
     blend = commands.add_parser("blend", help="average checkpoints and mix them with the starting weights")
     blend.add_argument("--start", type=Path, required=True)
@@ -87,6 +99,10 @@ def _quantise(options: argparse.Namespace) -> int:
 
     pictures = sorted(p for p in options.pictures.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
     quantise(options.model, options.out, pictures[:: max(len(pictures) // 200, 1)])
+    if options.dataset is not None:
+        from detector.train.run import choose_thresholds
+
+        print(choose_thresholds(options.out, options.dataset, options.root))
     print(f"{options.out}")
     return 0
 
@@ -95,7 +111,8 @@ def _from_review(options: argparse.Namespace) -> int:
     from detector.train.review import from_review
 
     counts = from_review(options.folder, options.out)
-    print(f"{options.out / 'dataset.yaml'}: {counts['real']} real, {counts['false']} false alarms")
+    told = f"{counts['real']} real, {counts['false']} false alarms, {counts['left out']} left out"
+    print(f"{options.out / 'dataset.yaml'}: {told}")
     return 0
 
 
@@ -121,6 +138,7 @@ def _export(options: argparse.Namespace) -> int:
         "version": options.version,
         "input": options.size,
         "confidence": options.confidence,
+        "views": {"whole": {}, "band": {}} if options.band else {"whole": {}},
         "iou": options.iou,
         "licence": "AGPL-3.0-or-later",
         "origin": options.origin,

@@ -18,6 +18,7 @@ from detector.train.lookalikes import LOOKALIKES
 from detector.train.noise import fractal
 from detector.train.plume import Fire, lay, optical_depth, random_fire
 from detector.train.scene import Scene, read_scene
+from detector.vision.skyline import horizon
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -45,15 +46,15 @@ class Placed:
     seed: int
 
 
-def place(scene: Scene, shape: tuple[int, int], rng: np.random.Generator) -> Placed:
+def place(scene: Scene, shape: tuple[int, int], rng: np.random.Generator, zoom: float = 1.0) -> Placed:
     """A random fire on the land of a picture of `shape` (rows, columns), 0.5 to 6 km away.
 
     The lens is between 20 and 70 degrees wide, the camera 15 to 250 m above the field; both settle the
-    row on which a fire at that distance stands.
+    row on which a fire at that distance stands. The picture shows 1/`zoom` of what the lens does.
     """
     rows, columns = shape
     distance = float(np.exp(rng.uniform(np.log(500), np.log(6000))))
-    span = 2 * np.tan(np.radians(rng.uniform(20, 70)) / 2) * distance
+    span = 2 * np.tan(np.radians(rng.uniform(20, 70)) / 2) * distance / zoom
     metres = float(span / columns)
     x = float(rng.uniform(0.04, 0.96) * columns)
     top = float(scene.skyline[int(x)])
@@ -111,11 +112,19 @@ def _fits(box: Box, shape: tuple[int, int], taken: Sequence[Box]) -> bool:
     return all(x2 < a1 or a2 < x1 or y2 < b1 or b2 < y1 for a1, b1, a2, b2 in taken)
 
 
-def add_plume(image: Image, rng: np.random.Generator, taken: Sequence[Box] = ()) -> tuple[Image, Box] | None:
-    """`image` with one visible plume and its box; None when none could be placed in a dozen tries."""
+def add_plume(
+    image: Image, rng: np.random.Generator, taken: Sequence[Box] = (), zoom: float = 1.0
+) -> tuple[Image, Box] | None:
+    """`image`, 1/`zoom` of a camera's view, with one visible plume and its box.
+
+    None when a dozen tries placed none, or no land can be told from the sky: smoke that stands on nothing is believed
+    by nobody, and fog would teach that a smear is smoke.
+    """
+    if horizon(image) is None:
+        return None
     scene = read_scene(image, rng)
     for _ in range(TRIES):
-        result, box = render(image, scene, place(scene, (image.shape[0], image.shape[1]), rng))
+        result, box = render(image, scene, place(scene, (image.shape[0], image.shape[1]), rng, zoom))
         if box is not None and _fits(box, (image.shape[0], image.shape[1]), taken):
             return result, box
     return None

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from detector.card import ModelCard
 from detector.train.torch_setup import ultralytics
+from detector.vision.card import ModelCard
 
 CLASSES = ("smoke", "fire")
 LETTERBOX_GREY = 114  # ultralytics pads with this value, in training and in prediction
@@ -33,8 +33,8 @@ class ExportError(ValueError):
 def load_network(weights: Path, scale: str = "s", threads: int | None = None) -> Any:
     """An ultralytics `YOLO` with these weights.
 
-    `weights` is a checkpoint (`.pt`) or a state dict of a two-class YOLOv8 as `.npz` (ultralytics' layer
-    names). Every tensor has to fit: a missing or unexpected one raises ExportError.
+    `weights` is a checkpoint (`.pt`), a state dict of a two-class YOLOv8 as `.npz` (ultralytics' layer names), or a
+    model that `export` wrote (`.onnx`). Every tensor has to fit: a missing or unexpected one raises ExportError.
     """
     if not weights.is_file():
         raise ExportError(f"there are no weights at {weights}")
@@ -45,10 +45,9 @@ def load_network(weights: Path, scale: str = "s", threads: int | None = None) ->
 
     model = package.YOLO(f"yolov8{scale}.yaml")
     network = package.nn.tasks.DetectionModel(f"yolov8{scale}.yaml", nc=len(CLASSES), verbose=False)
-    with np.load(weights, allow_pickle=False) as arrays:
-        state = {name: torch.from_numpy(arrays[name].copy()) for name in arrays.files}
     target = network.state_dict()
-    state = {name: value.to(target[name].dtype) for name, value in state.items() if name in target}
+    arrays = _unfused(weights, network) if weights.suffix == ".onnx" else _arrays(weights)
+    state = {name: torch.from_numpy(value).to(target[name].dtype) for name, value in arrays.items() if name in target}
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -57,6 +56,31 @@ def load_network(weights: Path, scale: str = "s", threads: int | None = None) ->
     network.args, network.task = model.model.args, "detect"
     model.model = network
     return model
+
+
+def _arrays(weights: Path) -> dict[str, Any]:
+    with np.load(weights, allow_pickle=False) as arrays:
+        return {name: arrays[name].copy() for name in arrays.files}
+
+
+def _unfused(weights: Path, network: Any) -> dict[str, Any]:
+    """The state dict behind an exported model: its convolutions hold their batch normalisations, so these become plain
+    offsets, of mean 0 and variance 1."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(weights)).graph
+    held = {t.name.removesuffix(".half"): numpy_helper.to_array(t).astype(np.float32) for t in graph.initializer}
+    state = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    for name, layer in network.named_modules():
+        if layer.__class__.__name__ == "BatchNorm2d":
+            convolution = name.removesuffix("bn") + "conv"
+            held[f"{name}.bias"] = held.pop(f"{convolution}.bias", np.zeros(0))
+            held[f"{name}.running_mean"] = np.zeros_like(state[f"{name}.running_mean"])
+            held[f"{name}.running_var"] = np.ones_like(state[f"{name}.running_var"]) - np.float32(layer.eps)
+            held[f"{name}.weight"] = np.ones_like(state[f"{name}.weight"])
+    kept = {name: value for name, value in state.items() if name.endswith("num_batches_tracked") or ".dfl." in name}
+    return kept | held
 
 
 def halve_weights(path: Path) -> None:
@@ -87,12 +111,12 @@ def sha256(path: Path) -> str:
 
 
 def export_onnx(model: Any, target: Path, size: tuple[int, int]) -> None:
-    """Write `model` as ONNX with fixed batch 1 and input `size` (width, height), no suppression inside."""
+    """Write `model` as ONNX of free height and width, traced at `size` (width, height), no suppression inside."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "model.pt"
         model.model.pt_path = str(checkpoint)  # the exporter names its file after it
         written = model.export(
-            format="onnx", imgsz=[size[1], size[0]], opset=OPSET, simplify=True, dynamic=False, device="cpu"
+            format="onnx", imgsz=[size[1], size[0]], opset=OPSET, simplify=True, dynamic=True, device="cpu"
         )
         shutil.move(str(written), target)
     halve_weights(target)
@@ -101,7 +125,7 @@ def export_onnx(model: Any, target: Path, size: tuple[int, int]) -> None:
 def write_card(target: Path, model: Path, facts: Mapping[str, Any]) -> None:
     """Write the card the runtime reads beside the model: what it is, how to feed it, where to cut.
 
-    `facts` needs name, version, input (width, height), confidence, iou, origin, licence and training.
+    `facts` needs name, version, input (width, height), confidence, views, iou, origin, licence and training.
     """
     width, height = facts["input"]
     card = {
@@ -112,6 +136,7 @@ def write_card(target: Path, model: Path, facts: Mapping[str, Any]) -> None:
         "input": [height, width],
         "letterbox": LETTERBOX_GREY,
         "confidence": facts["confidence"],
+        "views": facts["views"],
         "iou": facts["iou"],
         "licence": facts["licence"],
         "origin": facts["origin"],

@@ -148,7 +148,7 @@ def glare(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
 
 
 def drops(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
-    """Rain drops on the glass: out of focus, each an upside-down blur of the scene with a bright rim."""
+    """Rain drops on the glass, some smeared by the wind: out of focus, each an upside-down blur of the scene."""
     rows, columns = image.shape[:2]
     out = image.astype(np.float32)
     blurred = cv2.GaussianBlur(image, (0, 0), rows / 25)[::-1].astype(np.float32)
@@ -156,25 +156,91 @@ def drops(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
     for _ in range(int(rng.integers(3, 25))):
         radius = rows * np.exp(rng.uniform(np.log(0.008), np.log(0.06)))
         cx, cy = rng.uniform(0, columns), rng.uniform(0, rows)
-        away = np.hypot(grid_x - cx, (grid_y - cy) * rng.uniform(0.7, 1)) / radius
+        turn = rng.uniform(0, np.pi)
+        along = (grid_x - cx) * np.cos(turn) + (grid_y - cy) * np.sin(turn)
+        across = (grid_y - cy) * np.cos(turn) - (grid_x - cx) * np.sin(turn)
+        away = np.hypot(along, across * rng.uniform(1, 1.3 if rng.random() < 0.7 else 4)) / radius
         alpha = (1 - smoothstep(0.6, 1.1, np.asarray(away, np.float32)))[..., None] * rng.uniform(0.4, 0.95)
-        out = out * (1 - alpha) + (blurred * 0.9 + 18) * alpha
+        out = out * (1 - alpha) + (blurred * rng.uniform(0.6, 0.95) + 18) * alpha
     return np.asarray(np.clip(out, 0, 255), np.uint8)
 
 
-def dusk_lights(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
-    """Dusk with headlights and lamps: a dark blue scene, blooming points, a cone in the mist."""
+def lit_glass(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
+    """Drops and dirt on a housing in the sun: pale blobs of any outline, bright towards the sun; some have run down."""
     rows, columns = image.shape[:2]
-    dark = (
-        image.astype(np.float32) / 255 * np.asarray([rng.uniform(0.3, 0.5), rng.uniform(0.22, 0.36), 0.24], np.float32)
-    )
+    out = image.astype(np.float32) / 255
+    sun = np.asarray([rng.uniform(-0.2, 1.2) * columns, rng.uniform(-0.3, 0.4) * rows], np.float32)
+    colour = np.asarray([rng.uniform(0.75, 1.0), rng.uniform(0.88, 1.0), 1.0], np.float32)
+    grid_x, grid_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    ragged = fractal(rng, (rows, columns), rows * rng.uniform(0.02, 0.08), 3)
+    for _ in range(int(rng.integers(1, 16))):
+        radius = rows * np.exp(rng.uniform(np.log(0.008), np.log(0.08)))
+        cx, cy = rng.uniform(0, columns), rng.uniform(0, rows)
+        run = rng.uniform(1.5, 5) if rng.random() < 0.25 else rng.uniform(0.7, 1.3)  # some have run down
+        away = np.hypot(grid_x - cx, (grid_y - cy) / run) / radius + rng.uniform(0, 0.25) * ragged
+        soft = rng.uniform(0.1, 0.7)
+        toward = (sun - (cx, cy)) / (float(np.hypot(sun[0] - cx, sun[1] - cy)) + 1)
+        lit = 0.75 + 0.25 * np.tanh(((grid_x - cx) * toward[0] + (grid_y - cy) * toward[1]) / radius)
+        alpha = (1 - smoothstep(1 - soft, 1 + soft / 2, away)) * lit * rng.uniform(0.1, 0.75)
+        out = out + alpha[..., None] * (colour * rng.uniform(0.7, 1.0) - out)
+    near = np.hypot(grid_x - sun[0], grid_y - sun[1]) / columns
+    veiled = out + (np.exp(-near / rng.uniform(0.1, 0.5)) * rng.uniform(0, 0.7))[..., None] * colour * (1 - out)
+    return np.asarray(np.clip(veiled * 255, 0, 255), np.uint8)
+
+
+def flare(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
+    """Light from a sun outside the view: soft pale patches, shafts and arcs with no edge, often at the frame's side."""
+    rows, columns = image.shape[:2]
+    out = image.astype(np.float32) / 255
+    grid_x, grid_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    for _ in range(int(rng.integers(1, 5))):
+        side = rng.random() < 0.6
+        cx = (rng.choice([rng.uniform(-0.05, 0.12), rng.uniform(0.88, 1.05)]) if side else rng.uniform(0, 1)) * columns
+        cy = rng.uniform(0.05, 0.85) * rows
+        long, wide = rows * rng.uniform(0.06, 0.5), rows * rng.uniform(0.02, 0.12)
+        turn = rng.uniform(-0.7, 0.7)
+        bend = rng.uniform(-0.5, 0.5) / long
+        up = (grid_y - cy) * np.cos(turn) - (grid_x - cx) * np.sin(turn)
+        across = (grid_x - cx) * np.cos(turn) + (grid_y - cy) * np.sin(turn) + bend * up**2
+        alpha = np.exp(-((up / long) ** 2) - np.abs(across / wide) ** rng.uniform(1.2, 3)) * rng.uniform(0.08, 0.6)
+        warm = np.asarray([rng.uniform(0.6, 1.0), rng.uniform(0.8, 1.0), 1.0], np.float32)
+        out = out + alpha[..., None] * warm * (1 - out * rng.uniform(0.4, 1.0))
+    return np.asarray(np.clip(out * 255, 0, 255), np.uint8)
+
+
+def fog_sea(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
+    """Fog that fills the low land up to one height, its top in billows, with what stands higher looking out."""
+    rows, columns = image.shape[:2]
+    level = scene.skyline.astype(np.float32).mean() + rng.uniform(-0.01, 0.15) * rows
+    foot = level + rng.uniform(0.05, 0.4) * rows
+    grid_y = np.arange(rows, dtype=np.float32)[:, None]
+    land = fractal(rng, (1, columns), columns * 0.3, 4)[0] * rows * rng.uniform(0.01, 0.05)
+    cell = rows * rng.uniform(0.03, 0.12)
+    billows = fractal(rng, (rows, columns), cell, 5, stretch=rng.uniform(2, 6))
+    top = level + billows * cell * rng.uniform(0.1, 0.5)
+    bottom = foot + land + billows * cell * 0.5
+    soft = rows * rng.uniform(0.004, 0.03)
+    line = cv2.blur(scene.skyline[None, :].astype(np.float32), (columns // 8 | 1, 1))
+    below_sky = smoothstep(-2, 4, grid_y - line)
+    alpha = smoothstep(-soft, soft, grid_y - top) * (1 - smoothstep(-3 * soft, 3 * soft, grid_y - bottom)) * below_sky
+    shade = 1 + rng.uniform(0.02, 0.12) * np.clip(billows, -2, 2)
+    colour = _pale(scene, rng, 0.8)[None, None, :] * shade[..., None]
+    return _blend(image, np.asarray(alpha * rng.uniform(0.5, 1.0), np.float32), np.asarray(colour, np.float32))
+
+
+def dusk_lights(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
+    """Head and tail lights, mostly at dusk: a dark blue scene with blooming points, or a dull day."""
+    rows, columns = image.shape[:2]
+    dusk = np.asarray([rng.uniform(0.3, 0.5), rng.uniform(0.22, 0.36), 0.24], np.float32)
+    dark = image.astype(np.float32) / 255 * (dusk if rng.random() < 0.7 else rng.uniform(0.6, 1.0))
     grid_x, grid_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
     for _ in range(int(rng.integers(1, 8))):
         x = rng.uniform(0, columns)
         y = min(scene.skyline[min(int(x), columns - 1)] + rng.uniform(0.03, 0.4) * rows, rows - 1)
         bloom = rows * rng.uniform(0.004, 0.02)
         gap = bloom * rng.uniform(0.8, 2)
-        colour = np.asarray([rng.uniform(0.4, 1), rng.uniform(0.75, 1), 1], np.float32)
+        red = rng.random() < 0.35
+        colour = np.asarray([rng.uniform(0.4, 1), rng.uniform(0.75, 1), 1] if not red else [0.1, 0.15, 1], np.float32)
         for side in (-gap, gap):
             near = np.hypot(grid_x - x - side, grid_y - y) / bloom
             dark = dark + (np.exp(-(near**2)) + 0.25 * np.exp(-near / 3))[..., None] * colour
@@ -199,6 +265,9 @@ LOOKALIKES: dict[str, Callable[[Image, Scene, np.random.Generator], Image]] = {
     "dust": dust,
     "glare": glare,
     "drops": drops,
+    "lit glass": lit_glass,
+    "flare": flare,
+    "fog sea": fog_sea,
     "dusk lights": dusk_lights,
     "veil": veil,
 }

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What people decided about sightings becomes training data: a county's own cameras make its model better.
 
-The input is a folder with pictures and `verdicts.jsonl`, one object a line:
+The input is the folder that `straw1530 admin verdicts` writes: pictures and `verdicts.jsonl`, one object a line:
 
     {"picture": "a.jpg", "camera": "quzhou-west", "verdict": "real", "box": [0.41, 0.52, 0.44, 0.57], "reason": null}
 
-`verdict` is `real` or `false`; `box` is [x1, y1, x2, y2] as fractions of the frame and is needed when real.
+`verdict` is `real` or `false`; `box` is [x1, y1, x2, y2] as fractions of the frame and is needed when real; `label`
+is `smoke` (when left out) or `fire`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from detector.train.dataset import DatasetError
+from detector.measure.dataset import CLASSES, DatasetError
 
+# False alarms that do smoke: no straw fire, and no picture to learn from that nothing smokes in.
+SMOKE_ALL_THE_SAME = frozenset({"chimney", "cooking", "ritual"})
 SHARES = {"validation": 0.2, "test": 0.2}
 
 
@@ -34,6 +37,7 @@ class Verdict(BaseModel):
     verdict: Literal["real", "false"]
     box: tuple[float, float, float, float] | None = None
     reason: str | None = None
+    label: Literal["smoke", "fire"] = "smoke"
 
     @model_validator(mode="after")
     def _has_its_box(self) -> Verdict:
@@ -70,13 +74,17 @@ def read_verdicts(folder: Path) -> list[Verdict]:
 
 
 def from_review(folder: Path, out: Path) -> Counter[str]:
-    """Write `out`/dataset.yaml with images, labels and cameras; returns how many were real and how many false.
+    """Write `out`/dataset.yaml with images, labels and cameras; returns how many were real, false and left out.
 
-    Several verdicts on one picture are several boxes; a picture with any real smoke is never a clean one.
+    Several verdicts on one picture are several boxes; a picture with any real smoke is never a clean one. Left out is
+    what smoked and was no straw fire: neither smoke to report nor a picture without any.
     """
     verdicts = read_verdicts(folder)
+    left_out = {v.picture for v in verdicts if v.reason in SMOKE_ALL_THE_SAME}
+    counts = Counter("left out" if v.picture in left_out else v.verdict for v in verdicts)
+    verdicts = [v for v in verdicts if v.picture not in left_out]
     if not verdicts:
-        raise DatasetError(f"{folder / 'verdicts.jsonl'} holds no verdicts yet")
+        raise DatasetError(f"{folder / 'verdicts.jsonl'} holds no verdicts to learn from yet")
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
     cameras: dict[str, str] = {}
@@ -86,7 +94,8 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
         lines = labels.setdefault(verdict.picture, [])
         if verdict.box is not None and verdict.verdict == "real":
             x1, y1, x2, y2 = verdict.box
-            lines.append(f"0 {(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}\n")
+            place = f"{(x1 + x2) / 2:.6f} {(y1 + y2) / 2:.6f} {x2 - x1:.6f} {y2 - y1:.6f}"
+            lines.append(f"{CLASSES.index(verdict.label)} {place}\n")
     for picture, found in labels.items():
         shutil.copyfile(folder / picture, out / "images" / picture)
         (out / "labels" / f"{Path(picture).stem}.txt").write_text("".join(found), encoding="utf-8")
@@ -96,4 +105,4 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
     source |= {"group": {"table": "cameras.csv"}, **SHARES, "share": 0.5, "backdrop": 0.5}
     facts = {"name": "review", "sources": [source], "composites": {"plumes": 0.3, "lookalikes": 0.1}}
     (out / "dataset.yaml").write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
-    return Counter(verdict.verdict for verdict in verdicts)
+    return counts

@@ -6,25 +6,46 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detector import evaluate
-from detector.model import load_model
-from detector.train.dataset import Description, Picture, pictures, read_description
-from detector.train.export import export
-from detector.train.prepare import prepare
+import yaml
+
+from detector.layouts import read_folder, yolo_root
+from detector.measure import evaluate
+from detector.measure.dataset import Composites, DatasetError, Description, Picture, Source, pictures, read_description
+from detector.train.export import export, write_card
+from detector.train.prepare import judged_by, prepare
+from detector.train.thresholds import OPERATING, UNDECIDED, Thresholds, choose, look_at, recall
+from detector.vision.card import card_path
+from detector.vision.model import load_model
 
 BLENDS = (0.5, 0.65, 0.8, 1.0)  # how far from the starting weights to the trained ones; validation decides
+USUAL_BLEND = 0.65  # where nothing can be compared
+AVERAGED = 3  # last checkpoints
+FALSE_IMAGES = 0.05  # of the validation side, where no other share is asked for
+SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validation": (1.0, 0.0), "test": (0.0, 1.0)}
+"""The shares of validation and test of a folder by its name."""
 
 
-def _facts(options: argparse.Namespace, share: float, threshold: float, description: Description) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """One mixture of the starting and the trained weights, with its thresholds and its score on validation."""
+
+    share: float
+    folder: Path
+    thresholds: Thresholds
+    score: float
+
+
+def _facts(options: argparse.Namespace, share: float, chosen: Thresholds, description: Description) -> dict[str, Any]:
     return {
         "name": "smoke",
         "version": options.out.name,
         "input": (640, 640),
-        "confidence": threshold,
+        "confidence": _confidence(chosen),
+        "views": chosen,
         "iou": 0.5,
         "licence": "AGPL-3.0-or-later",
         "origin": f"fine-tuned from {options.weights.name}",
@@ -32,32 +53,73 @@ def _facts(options: argparse.Namespace, share: float, threshold: float, descript
     }
 
 
-def _score(model: Path, validation: Sequence[Picture], limit: float, threads: int) -> tuple[float, float]:
-    """(recall of small smoke and of all smoke, averaged; the threshold at which false images are at `limit`)."""
-    seen = evaluate.look(load_model(model, threads=threads), validation, lambda _: None)
-    threshold = evaluate.threshold_from(seen, limit)
-    sizes = evaluate.by_size(seen, threshold)
-    small, whole = sizes[evaluate.SIZES[0][0]], evaluate.figures(seen, threshold)["recall"]
-    return ((small["value"] or whole["value"]) + whole["value"]) / 2, threshold
+def _confidence(thresholds: Thresholds) -> float:
+    """Of a card: the network's own scores where nothing is chosen."""
+    return UNDECIDED["whole"]["smoke"] if thresholds is UNDECIDED else OPERATING
 
 
-def _choose(
-    options: argparse.Namespace, trained: Sequence[Path], description: Description, chosen: Sequence[Picture]
-) -> tuple[float, Path]:
-    """Export each blend, score it on validation, and return the best: (share, its folder)."""
+def _mixture(
+    options: argparse.Namespace,
+    share: float,
+    trained: Sequence[Path],
+    description: Description,
+    validation: Sequence[Picture],
+) -> Mixture:
+    """Mix, export, and choose the thresholds on the validation side, where it has pictures without smoke."""
     from detector.train.fit import blend
 
-    scores = {}
-    for share in BLENDS:
-        folder = options.out / f"blend-{share}"
-        mixed = blend(options.weights, trained, share, folder / "weights.pt")
-        model, _ = export(mixed, folder, _facts(options, share, 0.25, description))
-        score, threshold = _score(model, chosen, options.false_images, options.threads)
-        export(mixed, folder, _facts(options, share, threshold, description))
-        scores[share] = score
-        print(f"blend {share}: validation score {score:.3f} at threshold {threshold:.2f}")
-    best = max(scores, key=lambda share: scores[share])
-    return best, options.out / f"blend-{best}"
+    folder = options.out / f"blend-{share}"
+    mixed = blend(options.weights, trained, share, folder / "weights.pt")
+    model, card = export(mixed, folder, _facts(options, share, UNDECIDED, description))
+    looks = look_at(load_model(model, threads=options.threads), validation)
+    chosen = choose(looks, options.false_images)
+    if chosen is None:
+        print("too few pictures without smoke on the validation side to choose thresholds: they stay at 0.25")
+        chosen = UNDECIDED
+    write_card(card, model, _facts(options, share, chosen, description))
+    score = recall(looks, chosen)
+    print(f"blend {share}: validation score {score:.3f} at {json.dumps(chosen)}")
+    return Mixture(share, folder, chosen, score)
+
+
+def described(path: Path, root: Path | None) -> tuple[Description, Path]:
+    """A description with its root; or a folder of pictures as they lie (or the YOLO `data.yaml` of one): its folders
+    drawn from alike, and split as their names say."""
+    folder = path if path.is_dir() else yolo_root(path)
+    if folder is None:
+        return read_description(path), root or path.parent
+    found = read_folder(folder)
+    composites = Composites(plumes=0.3 * len(found.sources), lookalikes=0.1 * len(found.sources))
+    return found.model_copy(update={"sources": [_own(one) for one in found.sources], "composites": composites}), folder
+
+
+def _own(source: Source) -> Source:
+    """A fifth each for validation and test, where the folder's name does not say which it is."""
+    validation, test = next((SIDES[part] for part in Path(source.images).parts if part in SIDES), (0.2, 0.2))
+    return source.model_copy(update={"validation": validation, "test": test, "share": 0.6, "backdrop": 1.0})
+
+
+def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> Thresholds:
+    """Choose the thresholds of a model anew on the validation side and write them on its card.
+
+    Rounding to int8 moves scores: thresholds of the float model would not hold. Raises DatasetError where the
+    validation side has too few pictures without smoke.
+    """
+    description, root = described(dataset, root)
+    validation = [picture for picture in pictures(description, root) if picture.split == "validation"]
+    path = card_path(model)
+    card = yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    def write(thresholds: Thresholds) -> None:
+        card.update(confidence=_confidence(thresholds), views=thresholds)
+        path.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    write(UNDECIDED)
+    chosen = choose(look_at(load_model(model), validation), FALSE_IMAGES)
+    if chosen is None:
+        raise DatasetError("too few pictures without smoke on the validation side: the thresholds stay at 0.25")
+    write(chosen)
+    return chosen
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,10 +128,13 @@ def run(options: argparse.Namespace) -> int:
 
     budget = BUDGETS[options.budget]
     budget = replace(budget, pictures=options.pictures or budget.pictures, epochs=options.epochs or budget.epochs)
-    description = read_description(options.dataset)
-    root = options.root or options.dataset.parent
+    description, root = described(options.dataset, options.root)
+    options.out.mkdir(parents=True, exist_ok=True)
+    record = options.out / "dataset.yaml"
+    record.write_text(yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     print(f"drawing {budget.pictures} training pictures into {options.out / 'cache'}")
-    data = prepare(description, root, options.out / "cache", budget.pictures, options.seed)
+    judge = judged_by(load_model(options.hard, threads=options.threads)) if options.hard else None
+    data = prepare(description, root, options.out / "cache", budget.pictures, options.seed, judge=judge)
     trained = fit(
         data,
         options.weights,
@@ -79,13 +144,14 @@ def run(options: argparse.Namespace) -> int:
         threads=options.threads,
         resume=options.resume,
     )
-    validation = [p for p in pictures(description, root) if p.split == "validation"]
-    share, folder = _choose(options, trained[-3:], description, validation)
-    print(f"chosen on validation: blend {share}, in {folder}")
+    sides = {split: [p for p in pictures(description, root) if p.split == split] for split in ("validation", "test")}
+    shares = BLENDS if any(picture.labels for picture in sides["validation"]) else (USUAL_BLEND,)
+    mixtures = [_mixture(options, share, trained[-AVERAGED:], description, sides["validation"]) for share in shares]
+    best = max(mixtures, key=lambda mixture: mixture.score)
+    print(f"chosen on validation: blend {best.share}, in {best.folder}")
+    if not sides["test"]:
+        print("the test side has no pictures: nothing to measure it on")
+        return 0
     figures = options.out / "test.json"
-    status = evaluate.main(
-        [str(options.dataset), "--root", str(root), "--model", str(folder / "smoke.onnx"), "--json", str(figures)]
-    )
-    if status == 0:
-        print(f"figures in {figures}: {json.loads(figures.read_text())['model']['model']}")
-    return status
+    model = ["--model", str(best.folder / "smoke.onnx"), "--json", str(figures)]
+    return evaluate.main([str(record), "--root", str(root), *model])

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.train.plume import Light
+from detector.vision.skyline import skyline
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +18,6 @@ class Scene:
 
     skyline: NDArray[np.int32]
     light: Light
-
-
-def skyline(image: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """First row of land in each column, smoothed; a rough estimate from brightness and blue.
-
-    Land is darker and less blue than the sky above it: per column, the row that best splits the column into
-    two even parts (largest between-class variance of a sky score, as Otsu's threshold does over a histogram).
-    """
-    rows, columns = image.shape[:2]
-    small = cv2.GaussianBlur(cv2.resize(image, (80, 120), interpolation=cv2.INTER_AREA), (0, 0), 1.0).astype(np.float32)
-    score = small.mean(axis=2) + 0.5 * (small[..., 0] - small[..., 2])
-    texture = np.abs(cv2.Laplacian(small.mean(axis=2), cv2.CV_32F))
-    score = score - 2 * cv2.GaussianBlur(texture, (0, 0), 2)
-    counts = np.arange(1, 121, dtype=np.float32)[:, None]
-    above = np.cumsum(score, axis=0) / counts
-    below = (score.sum(axis=0) - np.cumsum(score, axis=0)) / np.maximum(120 - counts, 1)
-    gain = np.where(above > below, (above - below) ** 2 * counts * (120 - counts), 0)
-    gain[:12] = 0
-    gain[96:] = 0
-    line = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(gain.argmax(axis=0), 4, "edge"), 9), axis=1)
-    wide = np.interp(np.linspace(0, 79, columns), np.arange(80), line) * rows / 120
-    return np.asarray(np.clip(wide, 1, rows - 2), np.int32)
 
 
 def read_scene(image: NDArray[np.uint8], rng: np.random.Generator) -> Scene:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 # A send must end well within a notice's lease, or another dispatcher would send the notice too.
 SEND_LIMIT_S = 20.0
@@ -43,6 +44,14 @@ class Never:
 
 
 Outcome = Sent | TryAgain | Never
+
+
+@runtime_checkable
+class InBulk(Protocol):
+    """What a channel adds that hands many notices over at once as fast as one."""
+
+    def send_all(self, notices: Sequence[Outgoing]) -> list[Outcome]:
+        """As ``send``, the outcomes in the same order."""
 
 
 class Channel(Protocol):

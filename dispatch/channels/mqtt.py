@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import secrets
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,10 +29,13 @@ _ACK_TIMEOUT_S = 5.0
 _RETRY_S = 1.0
 
 
-class _Connection:
-    """One connection's life: connecting, connected, and dead for good."""
+class Connection:
+    """One connection's life: connecting, connected, and dead for good. ``prepare`` is given the client before it
+    connects."""
 
-    def __init__(self, broker: Broker, client_id: str) -> None:
+    def __init__(self, broker: Broker, name: str, prepare: Callable[[paho.Client], None] | None = None) -> None:
+        # A name of its own: the broker lets only one client of a name in, and in containers process numbers are alike.
+        client_id = f"{name}-{secrets.token_hex(6)}"
         self.connected = threading.Event()
         self.dead = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, reconnect_on_failure=False)
@@ -41,6 +45,8 @@ class _Connection:
         self.client.on_connect = self._on_connect
         self.client.on_connect_fail = self._on_connect_fail
         self.client.on_disconnect = self._on_disconnect
+        if prepare is not None:
+            prepare(self.client)
         self.client.connect_async(broker.host, broker.port, keepalive=15)
         self.client.loop_start()
 
@@ -73,13 +79,12 @@ class MqttChannel:
     """The channel to ``straw1530/v1/person/<login>/notice``."""
 
     name = "mqtt"
-    parallel = 16
+    parallel = 2
 
-    def __init__(self, broker: Broker, client_id: str | None = None) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._client_id = client_id or f"dispatch-{os.getpid()}"
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._tried_at = float("-inf")
         self._was_up = True
 
@@ -91,7 +96,7 @@ class MqttChannel:
                 self._connection = None
             if self._connection is None and time.monotonic() - self._tried_at >= _RETRY_S:
                 self._tried_at = time.monotonic()
-                self._connection = _Connection(self._broker, self._client_id)
+                self._connection = Connection(self._broker, "dispatch")
             up = self._connection is not None and self._connection.connected.is_set()
         if up != self._was_up:
             log.info("the broker at %s:%d is %s", self._broker.host, self._broker.port, "up" if up else "not there")
@@ -110,19 +115,33 @@ class MqttChannel:
 
     def send(self, notice: Outgoing) -> Outcome:
         """Publish and wait for the broker's PUBACK."""
+        return self.send_all([notice])[0]
+
+    def send_all(self, notices: Sequence[Outgoing]) -> list[Outcome]:
+        """Publish them all, then wait for the PUBACKs."""
         connection = self._connection
         if connection is None or not connection.connected.is_set():
-            return TryAgain("the broker is not connected")
-        payload = json.dumps(notice.payload, ensure_ascii=False, separators=(",", ":")).encode()
-        info = connection.client.publish(f"{ROOT}/person/{notice.login}/notice", payload, qos=1)
+            return [TryAgain("the broker is not connected")] * len(notices)
         end = time.monotonic() + _ACK_TIMEOUT_S
-        while not connection.dead.is_set() and time.monotonic() < end:
+        published = [self._publish(connection, notice) for notice in notices]
+        return [self._acknowledged(connection, info, end) for info in published]
+
+    @staticmethod
+    def _publish(connection: Connection, notice: Outgoing) -> paho.MQTTMessageInfo:
+        payload = json.dumps(notice.payload, ensure_ascii=False, separators=(",", ":")).encode()
+        return connection.client.publish(f"{ROOT}/person/{notice.login}/notice", payload, qos=1)
+
+    @staticmethod
+    def _acknowledged(connection: Connection, info: paho.MQTTMessageInfo, end: float) -> Outcome:
+        while True:
             try:
+                if info.is_published():
+                    return Sent()
+                if connection.dead.is_set() or time.monotonic() >= end:
+                    break
                 info.wait_for_publish(0.25)
             except (RuntimeError, ValueError) as error:
                 return TryAgain(f"the broker's client refused it: {error}")
-            if info.is_published():
-                return Sent()
         # Not acknowledged: the connection goes, so that paho cannot send it behind our back.
         connection.die()
         return TryAgain(f"the broker did not acknowledge within {_ACK_TIMEOUT_S:.0f} s")

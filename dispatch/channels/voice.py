@@ -10,7 +10,7 @@ from dispatch.channels.account import TwilioChannel, callback_url
 
 # Twilio's <Say> languages.
 _SAY = {"zh": "zh-CN", "en": "en-US"}
-_PRESS = {"zh": "签收请按一。", "en": "Press one to accept."}
+_PRESS = {"zh": "。签收请按一。", "en": ". Press one to accept."}
 _RINGS_S = 30
 
 

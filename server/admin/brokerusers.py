@@ -25,10 +25,16 @@ OWN_TOPICS = (
     ("write", f"{ROOT}/edge/%u/picture/+"),
     ("write", f"{ROOT}/edge/%u/status"),
     ("write", f"{ROOT}/edge/%u/coverage"),
+    ("write", f"{ROOT}/edge/%u/onset"),
     ("write", f"{ROOT}/edge/%u/time"),
     ("read", f"{ROOT}/edge/%u/time-reply"),
     ("read", f"{ROOT}/edge/%u/ack"),
+    ("read", f"{ROOT}/edge/%u/update"),
+    ("write", f"{ROOT}/edge/%u/want"),
+    ("read", f"{ROOT}/edge/%u/piece/+/+"),
+    ("read", f"{ROOT}/edge/%u/places"),
     ("read", f"{ROOT}/person/%u/notice"),
+    ("read", f"{ROOT}/person/%u/open"),
     ("read", f"{ROOT}/person/%u/result"),
     ("write", f"{ROOT}/person/%u/receipt"),
     ("write", f"{ROOT}/person/%u/answer"),
@@ -65,10 +71,22 @@ def read_users(path: Path) -> dict[str, str]:
 
 def write_users(path: Path, passwords: Mapping[str, str]) -> None:
     """Write the password file, readable by its owner alone, in one step."""
+    _write(path, {name: hash_password(password) for name, password in passwords.items()})
+
+
+def set_password(path: Path, name: str, password: str) -> None:
+    """Give one user a password, new or in place of the old; the other lines stay. Raises OSError."""
+    known = read_users(path) if path.exists() else {}
+    _write(path, known | {name: hash_password(password)})
+
+
+def _write(path: Path, hashed: Mapping[str, str]) -> None:
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     temporary = path.with_suffix(".new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
-        file.writelines(f"{name}:{hash_password(password)}\n" for name, password in sorted(passwords.items()))
+        file.writelines(f"{name}:{line}\n" for name, line in sorted(hashed.items()))
+    temporary.chmod(mode)
     temporary.replace(path)
 
 

@@ -18,14 +18,15 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 from werkzeug.security import generate_password_hash
 
-from server.admin import cameras, mounts, people, policy, region, schema
+from server.admin import brokers, cameras, days, edges, mounts, people, policy, region, region_picture, schema, verdicts
 from server.admin.crs import TO_WGS84
-from server.db import Database
+from server.admin.tables import Refused
+from server.db import Database, refusal
 from server.domain.errors import DomainError, Invalid, Missing
 from server.domain.policy import Policy
 from server.models import Camera, Division, Duty, EdgeBox, Person, PolicyVersion
 from server.queries import preflight
-from server.services import policies
+from server.services import policies, push
 from server.settings import SettingsError, read_settings
 
 _MIN_PASSWORD = 8
@@ -66,26 +67,40 @@ def region_check(args: argparse.Namespace, database: Database) -> int:
     if inspect(database.engine).has_table(Division.__tablename__):
         with database.read() as session:
             known = region.known_outlines(session)
-    read = region.check_region(args.folder, known, crs=args.crs, layer_crs=dict(args.layer_crs), mend=args.mend)
+    read = region.survey(args.folder, known, crs=args.crs, layer_crs=dict(args.layer_crs), mend=args.mend)
     for warning in read.warnings:
         print(f"warning: {warning}")
+    if args.picture:
+        region_picture.draw(read, args.picture)
+        print(f"{len(read.faults)} faults drawn in {args.picture}")
+    if read.problems:
+        raise Refused(read.problems)
     print(f"{len(read.rows)} divisions, {len(read.warnings)} warnings; nothing was changed")
     return 0
 
 
 def people_import(args: argparse.Namespace, database: Database) -> int:
     """Import people and duties."""
-    done = None
+    settings = read_settings()
+    done, found = None, []
     try:
         with database.write() as session:
-            done = people.import_people(session, args.file)
+            done = people.import_people(session, args.file, settings.zone)
+            now = datetime.now(UTC)
+            found = preflight.gaps(session, now, zone=settings.zone, country=settings.country, ahead=timedelta(days=7))
             if args.dry_run:
                 raise _DryRun
     except _DryRun:
         print("dry run, nothing was changed; it would be:")
     assert done is not None
     print(f"people: {done.people_added} added, {done.people_changed} changed")
-    print(f"duties: {done.duties_added} added, {done.duties_ended} given another end")
+    print(
+        f"duties: {done.duties_added} added, {done.duties_ended} given another end; absences: {done.absences} written"
+    )
+    if found:
+        print(
+            f"then {len(found)} posts are empty or out of reach within 7 days: `straw1530 admin preflight` names them"
+        )
     return 0
 
 
@@ -140,12 +155,28 @@ def _ask() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
+def push_key(_args: argparse.Namespace, _database: Database) -> int:
+    """Make a key for web push: the value of STRAW1530_PUSH_KEY for the web process and the dispatcher."""
+    print(push.new_key())
+    return 0
+
+
 def run_preflight(args: argparse.Namespace, database: Database) -> int:
     """List who could not be called, now or in the days to come; 1 when there is anybody."""
-    channels = args.channels.split(",")
+    settings = read_settings()
     with database.read() as session:
         now = datetime.now(UTC)
-        found = preflight.gaps(session, now, ahead=timedelta(days=args.days), channels=channels, prefix=args.area)
+        known = preflight.known_channels(session)
+        channels = {name: known.get(name) for name in args.channels.split(",")} if args.channels else known
+        found = preflight.gaps(
+            session,
+            now,
+            zone=settings.zone,
+            country=settings.country,
+            ahead=timedelta(days=args.days),
+            channels=channels,
+            prefix=args.area,
+        )
     if args.json:
         lines = [{name: getattr(gap, name) for name in ("division", "name", "post", "text")} for gap in found]
         args.json.write_text(json.dumps({"at": now.isoformat(), "gaps": lines}, ensure_ascii=False, indent=1))
@@ -173,10 +204,18 @@ def show(_args: argparse.Namespace, database: Database) -> int:
     return 0
 
 
-def people_export(args: argparse.Namespace, database: Database) -> int:
-    """Write all active people and their duties to a CSV file that `people import` reads."""
+def export_verdicts(args: argparse.Namespace, database: Database) -> int:
+    """Write decided sightings and their pictures to a folder that `straw1530 train from-review` learns from."""
     with database.read() as session:
-        number = people.export_people(session, args.file)
+        counts = verdicts.export(session, read_settings().evidence_dir, args.folder)
+    print(", ".join(f"{counts[name]} {name}" for name in ("real", "false", "without picture")) + f": {args.folder}")
+    return 0
+
+
+def people_export(args: argparse.Namespace, database: Database) -> int:
+    """Write all active people, duties and absences to a file (.csv or .xlsx) that `people import` reads."""
+    with database.read() as session:
+        number = people.export_people(session, args.file, read_settings().zone)
     print(f"{number} lines written to {args.file}")
     return 0
 
@@ -203,7 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     regions = commands.add_parser("region", help="The region's divisions.").add_subparsers(required=True)
     for name, run in (("import", region_import), ("check", region_check)):
         command = add(regions, name, run)
-        command.add_argument("folder", type=Path, help="holds divisions.csv and GeoJSON layers")
+        command.add_argument(
+            "folder", type=Path, help="holds divisions.csv and layers: GeoJSON or Shapefile, also zipped"
+        )
         command.add_argument("--crs", choices=sorted(TO_WGS84), default="wgs84", help="the layers' coordinate system")
         command.add_argument(
             "--layer-crs",
@@ -214,31 +255,48 @@ def _parser() -> argparse.ArgumentParser:
             help="the coordinate system of one layer; may be given again",
         )
         command.add_argument("--mend", action="store_true", help="repair broken outlines instead of refusing them")
+        if run is region_check:
+            command.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw what is wrong")
     group = commands.add_parser("people", help="People and duties.").add_subparsers(required=True)
     add(group, "export", people_export).add_argument("file", type=Path)
     command = add(group, "import", people_import)
-    command.add_argument("file", type=Path, help="CSV: login, name, phone, language, role, area, post, division, …")
+    command.add_argument(
+        "file", type=Path, help="CSV or Excel: login, name, phone, language, role, area, post, division, …"
+    )
     command.add_argument("--dry-run", action="store_true", help="check every line and change nothing")
     group = commands.add_parser("camera", help="Cameras and their edge boxes.").add_subparsers(required=True)
     add(group, "import", camera_import).add_argument("file", type=Path, help="YAML or CSV")
     command = add(group, "add", camera_add)
     for name, info in cameras.CameraForm.model_fields.items():
         command.add_argument(f"--{name.replace('_', '-')}", required=info.is_required())
+    edges.add_commands(
+        commands.add_parser("edge", help="Updates for edge boxes: settings, masks, models.").add_subparsers(
+            required=True
+        )
+    )
     mounts.add_commands(
         group, commands.add_parser("terrain", help="Elevation tiles to place fires on.").add_subparsers(required=True)
     )
+    brokers.add_commands(
+        commands.add_parser("broker", help="Who may use the broker.").add_subparsers(required=True, metavar="COMMAND")
+    )
     policy.add_commands(
         commands.add_parser("policy", help="A county's limits and ladder.").add_subparsers(required=True)
+    )
+    days.add_commands(
+        commands.add_parser("calendar", help="Holidays and make-up workdays.").add_subparsers(required=True)
     )
     command = add(commands, "password", password)
     command.add_argument("login")
     command.add_argument("--generate", action="store_true", help="make one and print it, instead of reading it")
     command = add(commands, "preflight", run_preflight)
     command.add_argument("--days", type=float, default=7, help="look so far ahead for holes in the roster (default 7)")
-    command.add_argument("--channels", default="mqtt,sms", help="those that are set up (default %(default)s)")
+    command.add_argument("--channels", help="only these (default: those the dispatcher has, or mqtt,sms)")
     command.add_argument("--area", default="", help="only divisions whose code begins so")
     command.add_argument("--limit", type=int, default=50, help="print at most so many (default 50)")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write them all to a file")
+    add(commands, "verdicts", export_verdicts).add_argument("folder", type=Path, help="a new folder")
+    add(commands, "push-key", push_key)
     add(commands, "list", show)
     return parser
 
@@ -255,7 +313,8 @@ def main(argv: Sequence[str]) -> int:
             database.dispose()
     except (DomainError, SettingsError) as error:
         print(f"straw1530 admin: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"straw1530 admin: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
     except DatabaseError as error:
-        reason = str(error.orig).splitlines()[0]
-        print(f"straw1530 admin: the database refused ({reason}); try `straw1530 admin init`", file=sys.stderr)
+        print(f"straw1530 admin: {refusal(error)}", file=sys.stderr)
     return 1

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +15,11 @@ from server.admin.tables import Problem, Refused, read_csv
 from server.db import Database
 from server.domain.errors import Missing
 from server.domain.place import MAX_RANGE_M
-from server.locate.calibrate import Calibration, Landmark, calibrate
+from server.locate.calibrate import Calibration, Landmark
 from server.locate.ground import Tangent
 from server.locate.terrain import Terrain, open_terrain
 from server.models import Camera
-from server.services import places
+from server.services import mounts
 
 _COLUMNS = ("name", "x", "y", "lat", "lon", "height_m")
 
@@ -52,21 +50,12 @@ def calibrate_camera(args: argparse.Namespace, database: Database) -> int:
             camera.tilt if args.tilt is None else args.tilt,
             camera.hfov if args.hfov is None else args.hfov,
         )
-        pan, tilt, hfov = stated
-        bare = replace(places.view(camera, stated), pan=pan, tilt=tilt, roll=0.0, hfov=hfov)
-        found = calibrate(bare, args.width, args.height, landmarks)
+        found = mounts.solve(camera, stated, (args.width, args.height), landmarks)
         if args.save:
-            for name, value in _values(found).items():
-                setattr(camera, name, value)
-            camera.calibrated_at = datetime.now(UTC)
+            mounts.keep(session, camera, found, landmarks, person=None, now=datetime.now(UTC))
     print(table(found))
     print("saved" if args.save else "nothing was changed; --save keeps it")
     return 0
-
-
-def _values(found: Calibration) -> Mapping[str, float]:
-    names = ("pan_offset", "tilt_offset", "roll", "hfov_factor", "pan_error", "tilt_error", "hfov_error")
-    return {name: getattr(found, name) for name in names}
 
 
 def table(found: Calibration) -> str:

@@ -31,7 +31,7 @@ class Imported:
     unchanged: int
 
 
-def check_region(
+def survey(
     folder: Path,
     known: Mapping[str, BaseGeometry],
     *,
@@ -39,11 +39,19 @@ def check_region(
     layer_crs: Mapping[str, str] | None = None,
     mend: bool = False,
 ) -> Region:
-    """Read and check a region folder; ``known`` holds the database's outlines by code. Raises Refused."""
+    """Read and check a region folder, whatever is wrong with it; ``known`` holds the database's outlines by code.
+    Raises Refused only when there is no table to read."""
     region = read_region(folder, crs=crs, layer_crs=layer_crs, mend=mend)
-    if problems := wrong_systems(region, known):
-        raise Refused(problems)
-    region.warnings.extend(gaps_and_overlaps(region))
+    region.problems += wrong_systems(region, known)
+    region.warnings += gaps_and_overlaps(region)
+    return region
+
+
+def check_region(folder: Path, known: Mapping[str, BaseGeometry], **how: Any) -> Region:
+    """As ``survey``, of a folder that can be imported. Raises Refused with every problem."""
+    region = survey(folder, known, **how)
+    if region.problems:
+        raise Refused(region.problems)
     return region
 
 

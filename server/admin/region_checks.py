@@ -11,7 +11,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from server.admin import crs as systems
-from server.admin.region_files import Region, Row
+from server.admin.region_files import Fault, Region, Row
 from server.admin.tables import Problem
 
 _METRES_PER_DEGREE = 111_195.0
@@ -74,6 +74,7 @@ def _known_pairs(rows: Sequence[Row], known: Mapping[str, BaseGeometry]) -> list
 def _layer_pairs(rows: Sequence[Row], others: Sequence[Row]) -> list[Pair]:
     """Parents beside the unions of their children, whichever of the two layers holds the parents: ``rows`` as they
     came, ``others`` in WGS-84."""
+    rows, others = ([row for row in some if row.level != "zone"] for some in (rows, others))
     below = _unions({row.code: row.parent_code for row in others}, {row.code: row.geometry for row in others})
     pairs = [(row.raw, below[row.code]) for row in rows if row.raw is not None and row.code in below]
     if pairs:
@@ -112,24 +113,32 @@ def _disagreement(pairs: Sequence[Pair], system: str) -> float:
 
 
 def gaps_and_overlaps(region: Region) -> list[Problem]:
-    """A warning for each parent whose children overlap, leave gaps or reach outside, from one hectare on."""
+    """A warning for each parent whose children overlap, leave gaps or reach outside, from one hectare on; what can be
+    drawn of it is added to the region's faults. A parent with a broken child is judged once that is mended."""
     children: dict[str, list[Row]] = defaultdict(list)
     for row in region.rows.values():
-        if row.parent_code and row.geometry is not None:
+        if row.parent_code and row.geometry is not None and row.level != "zone":  # zones lie over all that
             children[row.parent_code].append(row)
+    broken = {region.rows[fault.about].parent_code for fault in region.faults if fault.kind == "broken"}
     found = []
-    for code, rows in children.items():
-        parent = region.rows[code]
+    for code in children.keys() - broken:
+        rows, parent = children[code], region.rows[code]
         outlines = [row.geometry for row in rows if row.geometry is not None]
         union = shapely.union_all(outlines)
-        faults = {"overlaps": _overlaps(outlines)}
+        areas = {"overlap": _overlaps(outlines)}
         if parent.geometry is not None:
-            faults["gaps"] = shapely.difference(parent.geometry, union)
-            faults["parts outside"] = shapely.difference(union, parent.geometry)
-        words = [_describe(name, area) for name, area in faults.items() if area_m2(area) >= _WORTH_A_WORD_M2]
-        if words:
-            found.append(Problem(rows[0].layer, f"{rows[0].level}s of {code} {parent.name}", "; ".join(words)))
-    return found
+            areas["gap"] = shapely.difference(parent.geometry, union)
+            areas["outside"] = shapely.difference(union, parent.geometry)
+        faults = [Fault(kind, code, area, _describe(kind, area)) for kind, area in areas.items() if _matters(area)]
+        if faults:
+            text = "; ".join(fault.text for fault in faults)
+            found.append(Problem(rows[0].layer, f"{rows[0].level}s of {code} {parent.name}", text))
+            region.faults += faults
+    return sorted(found, key=lambda problem: problem.where)
+
+
+def _matters(area: BaseGeometry) -> bool:
+    return area_m2(area) >= _WORTH_A_WORD_M2
 
 
 def _overlaps(outlines: Sequence[BaseGeometry]) -> BaseGeometry:
@@ -139,7 +148,10 @@ def _overlaps(outlines: Sequence[BaseGeometry]) -> BaseGeometry:
     return shapely.union_all([part for part in shared if part.area > 0])
 
 
-def _describe(name: str, area: BaseGeometry) -> str:
+_WORDS = {"overlap": "overlaps", "gap": "gaps", "outside": "parts outside"}
+
+
+def _describe(kind: str, area: BaseGeometry) -> str:
     largest = max(shapely.get_parts(area), key=lambda part: part.area)
     point = largest.representative_point()
-    return f"{name} of {area_m2(area) / 10_000:,.1f} ha, the largest near {point.y:.5f}, {point.x:.5f}"
+    return f"{_WORDS[kind]} of {area_m2(area) / 10_000:,.1f} ha, the largest near {point.y:.5f}, {point.x:.5f}"

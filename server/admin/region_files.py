@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A region as a folder: ``divisions.csv`` (code, name, level, parent_code) and any number of GeoJSON layers whose
-features carry a ``code`` (or ``adcode``). Reading finds every fault it can before it refuses."""
+"""A region as a folder: ``divisions.csv`` (code, name, level, parent_code) and any number of layers (GeoJSON or
+Shapefile) whose features carry a ``code`` (or ``adcode``). Reading finds every fault it can before it refuses."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,18 @@ from shapely.geometry.base import BaseGeometry
 from shapely.validation import explain_validity
 
 from server.admin import crs as systems
-from server.admin.tables import Problem, Refused, read_csv, read_text
+from server.admin.region_layers import layers_of, mapping, read_layer
+from server.admin.tables import Problem, Refused, read_csv
 from server.models.region import LEVELS
+
+# What each level's parent may be.
+_ABOVE = {
+    "county": ("city",),
+    "township": ("county",),
+    "village": ("township",),
+    "grid": ("village",),
+    "zone": ("county", "city", "township"),
+}
 
 
 @dataclass(slots=True)
@@ -44,38 +53,53 @@ class Row:
         return prefix
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something to draw: ``kind`` is "broken", "gap", "overlap" or "outside"; ``about`` the code of the division it
+    belongs to; ``geometry`` in WGS-84, a broken outline as it is."""
+
+    kind: str
+    about: str
+    geometry: BaseGeometry
+    text: str
+
+
 @dataclass(slots=True)
 class Region:
-    """A folder read: its divisions by code, parents before children, each layer's coordinate system, and what was
-    noticed without refusing."""
+    """A folder read: its divisions by code, parents before children, each layer's coordinate system, why it cannot be
+    taken (``problems``), what was noticed without refusing (``warnings``), and what of it can be drawn."""
 
     rows: dict[str, Row]
     systems: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 def read_region(
     folder: Path, *, crs: str = "wgs84", layer_crs: Mapping[str, str] | None = None, mend: bool = False
 ) -> Region:
     """Read a region folder. ``crs`` names the system of its layers, ``layer_crs`` that of single ones by file name;
-    ``mend`` repairs broken outlines with ``shapely.make_valid`` instead of refusing them. Raises Refused with every
-    fault found."""
+    ``mend`` repairs broken outlines with ``shapely.make_valid`` instead of refusing them. Raises Refused when there is
+    no table to read; every other fault is one of the region's problems."""
     problems: list[Problem] = []
     rows = _read_divisions(folder / "divisions.csv", problems)
-    region = Region(rows)
-    layers = sorted(folder.glob("*.geojson")) + sorted(folder.glob("*.json"))
+    region = Region(rows, problems=problems)
+    layers = layers_of(folder)
     if not layers:
-        problems.append(Problem(str(folder), "", "holds no .geojson layer: at least the villages' outlines are needed"))
+        text = "holds no layer (.geojson, .shp or .zip): at least the villages' outlines are needed"
+        problems.append(Problem(str(folder), "", text))
     for name in set(layer_crs or {}) - {path.name for path in layers}:
         problems.append(Problem(str(folder), "", f"has no layer {name!r} whose coordinate system could be given"))
     for path in layers:
         region.systems[path.name] = (layer_crs or {}).get(path.name, crs).replace("cgcs2000", "wgs84")
-        _read_layer(path, region, mend=mend, problems=problems)
-    if problems:
-        raise Refused(problems)
-    for level in LEVELS:
+        try:
+            _read_layer(path, region, mend=mend)
+        except Refused as refused:
+            problems += refused.problems
+    for level in ("township", "village", "grid", "zone"):
         bare = [row.code for row in rows.values() if row.level == level and row.geometry is None]
-        if bare and level in ("township", "village"):
+        if bare:
             text = f"{len(bare)} without an outline, found only through their parent: {', '.join(bare[:5])}"
             region.warnings.append(Problem(folder.name, f"{level}s", text + (" …" if len(bare) > 5 else "")))
     return region
@@ -106,44 +130,32 @@ def _check_parent(file: str, row: Row, rows: dict[str, Row], problems: list[Prob
     if row.level == LEVELS[0]:
         row.parent_code = None  # whatever lies above the city is not ours
         return
-    above = LEVELS[LEVELS.index(row.level) - 1]
+    above = _ABOVE[row.level]
     parent = rows.get(row.parent_code or "")
     if parent is None:
-        text = f"its parent {row.parent_code or '(none)'} is not in the file: add the {above} or mend parent_code"
+        text = f"its parent {row.parent_code or '(none)'} is not in the file: add the {above[0]} or mend parent_code"
         problems.append(Problem(file, where, text))
-    elif parent.level != above:
-        problems.append(Problem(file, where, f"its parent {parent.code} is a {parent.level}, a {above} is needed"))
+    elif parent.level not in above:
+        wanted = " or ".join(above)
+        problems.append(Problem(file, where, f"its parent {parent.code} is a {parent.level}, a {wanted} is needed"))
+    elif row.level == "zone" and not row.code.startswith(f"{parent.prefix}Z"):
+        text = f"a zone's code must begin with {parent.prefix}Z, its parent's and a Z: no village's does"
+        problems.append(Problem(file, where, text))
     elif not row.code.startswith(parent.prefix):
         text = f"its code must begin with {parent.prefix}, its parent's: authority follows the codes"
         problems.append(Problem(file, where, text))
 
 
-def _read_layer(path: Path, region: Region, *, mend: bool, problems: list[Problem]) -> None:
-    crs = region.systems[path.name]
-    try:
-        data = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        problems.append(Problem(path.name, "", f"is not JSON ({error})"))
-        return
-    features = data.get("features") if isinstance(data, dict) else None
-    if not isinstance(features, list):
-        problems.append(Problem(path.name, "", "is not a GeoJSON FeatureCollection"))
-        return
-    metadata = _mapping(data.get("metadata"))
-    declared = str(metadata.get("crs") or _mapping(_mapping(data.get("crs")).get("properties")).get("name") or "")
-    if (named := _named_system(declared)) and named != crs:
-        text = f"says of itself that it is in {declared!r}, not {crs}: import it with --layer-crs {path.name}={named}"
-        problems.append(Problem(path.name, "", text))
-        return
-    for number, feature in enumerate(features, start=1):
-        _read_feature(path.name, number, feature, region, mend=mend, problems=problems)
-    if metadata.get("synthetic") is True:
+def _read_layer(path: Path, region: Region, *, mend: bool) -> None:
+    crs, layer = region.systems[path.name], read_layer(path)
+    if (named := _named_system(layer.declared)) and named != crs:
+        text = f"says of itself that it is in {layer.declared!r}, not {crs}: give --layer-crs {path.name}={named}"
+        raise Refused([Problem(path.name, "", text)])
+    for number, feature in enumerate(layer.features, start=1):
+        _read_feature(path.name, number, feature, region, mend=mend)
+    if layer.synthetic:
         for row in region.rows.values():
             row.synthetic = row.synthetic or row.layer == path.name
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _named_system(declared: str) -> str | None:
@@ -153,8 +165,9 @@ def _named_system(declared: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend: bool, problems: list[Problem]) -> None:
-    properties = _mapping(_mapping(feature).get("properties"))
+def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend: bool) -> None:
+    problems = region.problems
+    properties = mapping(mapping(feature).get("properties"))
     code = str(properties.get("code") or properties.get("adcode") or "")
     row = region.rows.get(code)
     where = f"feature {number}" if row is None else f"{code} {row.name}"
@@ -177,6 +190,7 @@ def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend:
         if not mend or not mended.area:
             offer = f"--mend would change its area by {_percent(outline, mended)}" if mended.area else "it has no area"
             problems.append(Problem(file, where, f"the outline is broken ({reason}); {offer}"))
+            region.faults.append(Fault("broken", code, systems.to_wgs84(outline, region.systems[file]), reason))
             return
         region.warnings.append(Problem(file, where, f"mended: {reason}; area {_percent(outline, mended)}"))
         outline = mended

@@ -27,9 +27,18 @@ def _config() -> Config:
 def upgrade(database: Database) -> None:
     """Bring the schema to the newest version, from empty or from any earlier one. One transaction."""
     config = _config()
-    with database.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    with database.engine.connect() as connection:
+        raw, sqlite = connection.connection, connection.dialect.name == "sqlite"
+        if sqlite:
+            # SQLite changes a table by making it anew, which its references must not notice; outside the transaction.
+            raw.cursor().execute("PRAGMA foreign_keys=OFF")
+        with connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+                raise SettingsError(f"the database {database.url!r} has rows that refer to nothing: {broken[:3]}")
+        if sqlite:
+            raw.cursor().execute("PRAGMA foreign_keys=ON")
 
 
 def check(database: Database) -> None:

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Reading CSV files as people make them: with or without a byte-order mark, in UTF-8 or in Excel's GB 18030."""
+"""Tables as people make them: Excel workbooks, and CSV with or without a byte-order mark, in UTF-8 or GB 18030."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+from openpyxl.utils.exceptions import InvalidFileException
 
 from server.domain.errors import Invalid
 
@@ -46,14 +55,81 @@ def read_text(path: Path) -> str:
     raise Refused([Problem(path.name, "", "is neither UTF-8 nor GB 18030 text: save it as CSV in UTF-8")])
 
 
-def read_csv(path: Path, columns: Collection[str]) -> list[tuple[int, dict[str, str]]]:
+Rows = list[tuple[int, dict[str, str]]]
+
+
+def read_table(path: Path, columns: Collection[str]) -> Rows:
+    """The rows of a CSV file or of a workbook's first sheet with their line numbers, every value a stripped text;
+    ``columns`` must be in the header. Raises Refused."""
+    return _read_excel(path, columns) if path.suffix.lower() == ".xlsx" else read_csv(path, columns)
+
+
+def _read_excel(path: Path, columns: Collection[str]) -> Rows:
+    try:
+        with closing(load_workbook(path, read_only=True, data_only=True)) as book:
+            lines = [[_cell(value) for value in line] for line in book.worksheets[0].iter_rows(values_only=True)]
+    except (OSError, InvalidFileException, BadZipFile, KeyError, ValueError, ParseError) as error:
+        raise Refused([Problem(path.name, "", f"is no Excel workbook that can be read ({error})")]) from None
+    header = lines[0] if lines else []
+    _check_header(path, header, columns)
+    return [
+        (number, {name: value for name, value in zip(header, line, strict=False) if name})
+        for number, line in enumerate(lines[1:], start=2)
+        if any(line)
+    ]
+
+
+def _cell(value: object) -> str:
+    """As it would be typed: a telephone number or code that Excel took for a number is digits again."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="minutes")
+    return "" if value is None else str(value).strip()
+
+
+def _check_header(path: Path, header: Collection[str], columns: Collection[str]) -> None:
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise Refused([Problem(path.name, "line 1", f"the header lacks {', '.join(missing)}")])
+
+
+def write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Write a table that ``read_table`` reads: a workbook when the name ends in .xlsx, else CSV. Raises Refused."""
+    try:
+        if path.suffix.lower() == ".xlsx":
+            _write_excel(path, header, lines)
+            return
+        # With a byte-order mark, so that Excel reads the Chinese names.
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            csv.writer(file).writerows([header, *lines])
+    except OSError as error:
+        raise Refused([Problem(str(path), "", f"cannot be written ({error.strerror})")]) from None
+
+
+def _write_excel(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for row, line in enumerate([header, *lines], start=1):
+        for column, text in enumerate(line, start=1):
+            cell = sheet.cell(row, column)
+            # Text always: neither a number that loses its zeros nor a formula.
+            cell.number_format, cell.data_type, cell.value = "@", "s", text or None
+            if cell.data_type == "f":
+                cell.data_type = "s"
+            cell.font = Font(bold=row == 1)
+    sheet.freeze_panes = "A2"
+    for column, name in enumerate(header, start=1):
+        sheet.column_dimensions[get_column_letter(column)].width = max(12, len(name) + 4)
+    book.save(path)
+
+
+def read_csv(path: Path, columns: Collection[str]) -> Rows:
     """The rows with their line numbers, every value stripped; ``columns`` must be in the header. Raises Refused."""
     text = read_text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval="")
     header = [name.strip() for name in reader.fieldnames or ()]
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise Refused([Problem(path.name, "line 1", f"the header lacks {', '.join(missing)}")])
+    _check_header(path, header, columns)
     reader.fieldnames = header
     rows, problems = [], []
     try:

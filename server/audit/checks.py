@@ -15,6 +15,7 @@ from server.models import UtcDateTime
 STEP_LATE_S = 5.0
 WAITING_LATE_S = 60.0
 UNPROVED_S = 900.0
+UNPUBLISHED_S = 900.0
 
 _OPEN = "('suspected', 'reviewed', 'dispatched', 'accepted', 'on_site', 'in_hand', 'reported', 'verified')"
 
@@ -57,6 +58,16 @@ _COUNTS: dict[str, tuple[str, float, str]] = {
         f"SELECT count(*), min(last_at) FROM incidents WHERE state IN {_OPEN} AND last_at > :before",
         -1.0,
         "open incidents have lines from the future: the database's clock was set back",
+    ),
+    "unpublished": (
+        "SELECT count(*), min(failing_since) FROM publications WHERE failing_since < :before",
+        UNPUBLISHED_S,
+        "places outside take no checkpoints: see the table publications for the reason",
+    ),
+    "clock_set_back": (
+        "SELECT count(*), min(set_back_at) FROM server_clock WHERE ahead_s > 0 AND set_back_at <= :before",
+        0.0,
+        "clock was set back: the database's. The record goes on without it until no incident is open",
     ),
     "ended_but_armed": (
         "SELECT count(*), min(d.due_at) FROM deadlines d JOIN incidents i ON i.id = d.incident_id"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from server.audit.beat import age_s
 from server.audit.checks import STEP_LATE_S, audit
-from server.db import Database, DatabaseClock
+from server.db import Database, DatabaseClock, refusal
 from server.settings import SettingsError, read_settings
 
 
@@ -41,8 +41,11 @@ def main(argv: Sequence[str]) -> int:
         with database.read() as session:
             found = audit(session, DatabaseClock().now(session), step_late_s=args.late)
         database.dispose()
-    except (SettingsError, DBAPIError) as error:
+    except SettingsError as error:
         print(f"audit: {error}", file=sys.stderr)
+        return 2
+    except DBAPIError as error:
+        print(f"audit: {refusal(error)}", file=sys.stderr)
         return 2
     if args.json:
         rows = [{"check": one.check, "count": one.count, "sentence": one.sentence} for one in found]

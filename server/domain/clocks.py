@@ -74,7 +74,12 @@ _STAMPED = {
 _DISPOSED = frozenset({Event.REPORT_DONE, Event.REPORT_FALSE})
 _ENDED = frozenset({Event.MARK_FALSE, Event.EXCUSE})
 # All that the stamps are made of; a list may leave the other lines of the journal unread.
-STAMPING = frozenset(_STAMPED) | _DISPOSED | _ENDED | {Event.OPEN, Event.REJECT, Event.APPEAL, Event.UNDO}
+STAMPING = (
+    frozenset(_STAMPED)
+    | _DISPOSED
+    | _ENDED
+    | {*(Event.OPEN, Event.ONSET, Event.REJECT, Event.APPEAL, Event.UNDO, Event.CLOCK_BACK)}
+)
 # In the data of a line: by how many seconds the server's clock stood before the line above it.
 CLOCK_BACK = "clock_back_s"
 # In the data of a line that waited for its turn behind another: when the server received it.
@@ -86,11 +91,16 @@ def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
     found: dict[str, datetime] = {}
     doubtful: set[str] = set()
     excused = doubt = False
+    opening: Entry | None = None
     for entry in standing(entry for entry in journal if entry.event in STAMPING):
+        opening = entry if entry.event is Event.OPEN else opening
         before = dict(found)
         doubt = doubt or CLOCK_BACK in entry.data
         excused = excused or entry.event is Event.EXCUSE or entry.data.get("upheld") is True
-        _stamp(found, entry, policy)
+        if entry.event is Event.ONSET and opening is not None:
+            _refine(found, entry, opening, policy)
+        else:
+            _stamp(found, entry, policy)
         if doubt:
             doubtful |= {name for name, at in found.items() if before.get(name) != at}
     return Stamps(**found, excused=excused, doubtful=frozenset(doubtful))
@@ -130,20 +140,32 @@ def last_move(journal: Iterable[Entry]) -> Entry | None:
 
 
 def _opening(entry: Entry, policy: Policy) -> dict[str, datetime]:
-    """T0, T1 and T2 from the opening entry, edge times moved to the server's scale.
+    """T0, T1 and T2 from the opening entry."""
+    return {"t2": entry.at} | _edge_times(entry.data, policy, entry.at)
+
+
+def _refine(found: dict[str, datetime], entry: Entry, opening: Entry, policy: Policy) -> None:
+    """Looking back at older frames tells T0 better. What other cameras saw later stays on record and moves nothing."""
+    if entry.data.get("sighting") == opening.data.get("sighting"):
+        found.pop("t0_earliest", None)
+        found.update(_edge_times(entry.data, policy, opening.at))
+
+
+def _edge_times(data: Mapping[str, Any], policy: Policy, until: datetime) -> dict[str, datetime]:
+    """Edge times moved to the server's scale, none after ``until``: nothing about a fire can have been seen after the
+    alert about it was committed.
 
     An unknown offset counts as zero with the policy's assumed error; the error widens T0 on both sides.
     """
-    data = entry.data
     offset = timedelta(milliseconds=data.get("clock_offset_ms") or 0.0)
     error_ms = data.get("clock_error_ms")
     error = timedelta(seconds=policy.assumed_clock_error_s if error_ms is None else error_ms / 1000)
-    found = {"t2": entry.at}
-    for name, bound in ("t0_earliest", -error), ("t0_latest", error), ("t1", timedelta()):
-        if data.get(name):
-            # Nothing about a fire can have been seen after the alert about it was committed.
-            found[name] = min(datetime.fromisoformat(data[name]) + offset + bound, entry.at)
-    return found
+    bounds = ("t0_earliest", -error), ("t0_latest", error), ("t1", timedelta())
+    return {
+        name: min(datetime.fromisoformat(data[name]) + offset + bound, until)
+        for name, bound in bounds
+        if data.get(name)
+    }
 
 
 class Verdict(StrEnum):
@@ -187,7 +209,9 @@ class Interval:
 
 def intervals(times: Stamps, policy: Policy, now: datetime) -> tuple[Interval, Interval, Interval]:
     """The three clocks (discover, respond, dispose) as they stand at ``now``."""
-    stop = "t4" if policy.respond_stop == "accept" else "t6"
+    stop = "t4"
+    if policy.respond_stop == "arrive":  # which a report without a tap on arrival tells, too
+        stop = "t6" if times.t6 is not None else "t7"
     found = (
         _discover(times, policy),
         _since_t2("respond", policy.respond_limit_s, times, stop, now),

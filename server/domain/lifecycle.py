@@ -33,6 +33,7 @@ class Event(StrEnum):
     # By machines
     OPEN = "open"  # the first sighting's transaction: T2
     SIGHTING = "sighting"  # a further sighting of the same fire
+    ONSET = "onset"  # the edge looked back: when a sighting's smoke first showed (T0)
     PICTURE = "picture"
     DISPATCH = "dispatch"  # the responsible person is known and is being told
     SENT = "sent"  # a notice left: T3
@@ -41,6 +42,7 @@ class Event(StrEnum):
     REMIND = "remind"
     ESCALATE = "escalate"
     BREACH = "breach"  # a limit passed
+    CLOCK_BACK = "clock_back"  # the server's clock was set back
     # By people
     REVIEW_REAL = "review_real"
     ACCEPT = "accept"  # 签收: T4
@@ -78,7 +80,18 @@ FINAL_STATES = frozenset(State) - OPEN_STATES
 BURNING_STATES = OPEN_STATES - {State.VERIFIED}
 
 # Recorded in any state, moving none: facts arrive when they arrive.
-ANNOTATIONS = frozenset({Event.SIGHTING, Event.PICTURE, Event.SENT, Event.DELIVERED, Event.UNREACHED, Event.APPEAL})
+ANNOTATIONS = frozenset(
+    {
+        Event.SIGHTING,
+        Event.ONSET,
+        Event.PICTURE,
+        Event.SENT,
+        Event.DELIVERED,
+        Event.UNREACHED,
+        Event.CLOCK_BACK,
+        Event.APPEAL,
+    }
+)
 # What the clock writes; only while there is something to act on.
 CLOCK_EVENTS = frozenset({Event.REMIND, Event.ESCALATE, Event.BREACH})
 # A worker's or supervisor's tap that may be taken back within the undo time.

@@ -14,14 +14,21 @@ from typing import Any
 from server.domain.errors import Invalid
 from server.domain.lifecycle import Event
 
-# rung -> (level of the division, post held there): who "owner" or "county" is, is the dispatcher's to find.
+# rung -> (level of the division, post held there): who "owner" or "county" is, is the dispatcher's to find. A village
+# that is not divided is its own grid.
 RUNGS: Mapping[str, tuple[str, str]] = {
-    "owner": ("village", "owner"),
-    "deputy": ("village", "deputy"),
+    "owner": ("grid", "owner"),
+    "deputy": ("grid", "deputy"),
     "township": ("township", "leader"),
     "county": ("county", "duty"),
     "city": ("city", "duty"),
 }
+# The posts of the departments that work along (生态环境, 农业农村, 消防, 综合执法), held in a county or the city.
+# Their rung stands beside the others: nobody waits for a department to answer, and none stands in for an empty post.
+DEPARTMENTS = ("ecology", "agriculture", "fire", "enforcement")
+BESIDE = "departments"
+# What a ladder may name.
+CALLED = (*RUNGS, BESIDE)
 # What ends the wait of a step: the events that make its call pointless.
 STOPS: Mapping[str, frozenset[Event]] = {
     "accept": frozenset({Event.ACCEPT}),
@@ -33,7 +40,8 @@ STOPS: Mapping[str, frozenset[Event]] = {
 # These wait for the supervisor, so they count from the report (T7); the others from the alert (T2) or the hand-over.
 AFTER_REPORT = frozenset({"verify", "close"})
 _LONGEST_S = 366 * 86_400
-_KEY_LENGTH = 28  # with "@" and the number of a line it must fit into 40
+_KEY_LENGTH = 28  # with "+" and a round, "@" and the number of a line it must fit into 40
+_SHORTEST_ROUND_S = 60
 
 
 class BadPolicy(Invalid):
@@ -48,17 +56,44 @@ class BadPolicy(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung of the ladder: ``after_s`` after its start, unless ``until`` has come, ``rungs`` are told."""
+    """One rung of the ladder: ``after_s`` after its start, unless ``until`` has come, ``rungs`` are told; and again
+    every ``every_s`` from then on (0: once)."""
 
     key: str
     after_s: int
     until: str
     event: str  # remind, escalate or breach
     rungs: tuple[str, ...]
+    every_s: int = 0
 
-    def due(self, start: datetime) -> datetime:
-        """The moment at which this step is due. It fires only when that moment has *passed*."""
-        return start + timedelta(seconds=self.after_s)
+    def due(self, start: datetime, round_: int = 0) -> datetime:
+        """The moment at which this step is due for the so-manieth time. It fires only when that moment has *passed*."""
+        return start + timedelta(seconds=self.after_s + round_ * self.every_s)
+
+    def following(self, round_: int, start: datetime, fired_at: datetime) -> int:
+        """The round after one that fired: the first whose moment has not passed. Those missed are not made up for."""
+        begun = -((self.due(start) - fired_at) // timedelta(seconds=self.every_s))
+        return max(round_ + 1, begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The key of a deadline: its step, its round (0: the first), and the journal's line at which the wait for it began
+    (0: the alert). Written ``step``, ``step+2``, ``step@17`` or ``step+2@17``."""
+
+    step: str
+    round: int = 0
+    line: int = 0
+
+    def __str__(self) -> str:
+        return self.step + (f"+{self.round}" if self.round else "") + (f"@{self.line}" if self.line else "")
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """Read a key as it was written."""
+        rest, _, line = text.partition("@")
+        step, _, round_ = rest.partition("+")
+        return cls(step, int(round_ or 0), int(line or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +116,10 @@ class Policy:
         Step("dispose.warn", 1200, "report", "remind", ("owner", "township")),
         Step("dispose.limit", 1800, "report", "breach", ("township", "county")),
         Step("dispose.city", 3600, "report", "escalate", ("city",)),
-        Step("verify.remind", 1800, "verify", "remind", ("county",)),
+        Step("dispose.again", 5400, "report", "remind", ("owner", "township"), 1800),
+        Step("verify.remind", 1800, "verify", "remind", ("county",), 14_400),
         Step("verify.city", 14_400, "verify", "escalate", ("city",)),
-        Step("close.remind", 86_400, "close", "remind", ("county",)),
+        Step("close.remind", 86_400, "close", "remind", ("county",), 86_400),
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -91,11 +127,11 @@ class Policy:
         return asdict(self)
 
     def step(self, key: str) -> Step:
-        """The ladder's step by the key of its deadline (with or without what follows an "@").
+        """The ladder's step by the key of its deadline.
 
         A step that the policy does not know (nobody can write one, but silence would be worse) tells the county.
         """
-        name = key.partition("@")[0]
+        name = Key.parse(key).step
         return next(
             (step for step in self.ladder if step.key == name), Step(name, 1, "report", "escalate", ("county",))
         )
@@ -121,8 +157,8 @@ def _steps(ladder: Any) -> tuple[Step, ...]:
     wanted = [field.name for field in fields(Step)]
     steps = []
     for number, step in enumerate(ladder):
-        if not isinstance(step, Mapping) or sorted(step) != sorted(wanted):
-            raise BadPolicy(("ladder", number), f"has exactly {', '.join(wanted)}")
+        if not isinstance(step, Mapping) or sorted({*step, "every_s"}) != sorted(wanted):
+            raise BadPolicy(("ladder", number), f"has exactly {', '.join(wanted)} (every_s may be left out)")
         if not isinstance(step["rungs"], Sequence) or isinstance(step["rungs"], str):
             raise BadPolicy(("ladder", number, "rungs"), "is a list")
         steps.append(Step(**{**step, "rungs": tuple(step["rungs"])}))
@@ -158,8 +194,10 @@ def _check_ladder(policy: Policy) -> None:
     for number, step in enumerate(policy.ladder):
         where: tuple[str | int, ...] = ("ladder", number)
         key = step.key
-        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or "@" in key:
-            raise BadPolicy((*where, "key"), f"is a word of at most {_KEY_LENGTH} characters without '@', not {key!r}")
+        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or set("@+") & set(key):
+            raise BadPolicy(
+                (*where, "key"), f"is a word of at most {_KEY_LENGTH} characters without '@' and '+', not {key!r}"
+            )
         if key in seen:
             raise BadPolicy((*where, "key"), f"{key!r} is used twice")
         seen.add(key)
@@ -177,22 +215,25 @@ def _check_ladder(policy: Policy) -> None:
 
 def _check_step(where: tuple[str | int, ...], step: Step) -> None:
     _whole((*where, "after_s"), step.after_s, 1)
+    if step.every_s != 0:
+        _whole((*where, "every_s"), step.every_s, _SHORTEST_ROUND_S)
     if step.until not in STOPS:
         raise BadPolicy((*where, "until"), f"is one of {', '.join(sorted(STOPS))}, not {step.until!r}")
     if step.event not in ("remind", "escalate", "breach"):
         raise BadPolicy((*where, "event"), f"is remind, escalate or breach, not {step.event!r}")
-    if (
-        not step.rungs
-        or len(set(map(str, step.rungs))) < len(step.rungs)
-        or not set(map(str, step.rungs)) <= set(RUNGS)
-    ):
-        raise BadPolicy((*where, "rungs"), f"are among {', '.join(RUNGS)}, each once, not {list(step.rungs)}")
+    rungs = [str(rung) for rung in step.rungs]
+    if not rungs or len(set(rungs)) < len(rungs) or not set(rungs) <= set(CALLED):
+        raise BadPolicy((*where, "rungs"), f"are among {', '.join(CALLED)}, each once, not {list(step.rungs)}")
+    if rungs == [BESIDE]:
+        raise BadPolicy((*where, "rungs"), f"{BESIDE!r} alone: somebody who answers for the place must be told, too")
 
 
 def _check_breach(where: tuple[str | int, ...], step: Step, policy: Policy) -> None:
     """A breach says that a limit passed, so it stands at that limit and waits for what stops that clock."""
     if step.event != "breach":
         return
+    if step.every_s:
+        raise BadPolicy((*where, "every_s"), "a breach happens once: it cannot be repeated")
     if step.until == "report":
         limit, name = policy.dispose_limit_s, "dispose_limit_s"
     elif step.until == policy.respond_stop:

@@ -11,17 +11,20 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from server.admin.schema import require_current
 from server.audit import beat
-from server.db import Database, DatabaseClock
+from server.db import Clock, Database, DatabaseClock
 from server.domain.errors import Invalid
 from server.engine.broker import BrokerLink
 from server.engine.clock import ClockLoop
 from server.engine.duties import every
 from server.engine.intake import Intake
-from server.evidence import keys, notary
+from server.evidence import keys, notary, publish
 from server.locate.terrain import open_terrain
+from server.services import health
+from server.services.continuity import EVERY_S, Continuity
 from server.settings import SettingsError, read_settings
 
 
@@ -31,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         prog="straw1530 engine",
         description="Take in sightings and answers over MQTT, fire the ladder's deadlines, audit and sign the journal.",
         epilog="Settings: STRAW1530_DATA, STRAW1530_DATABASE (optional), STRAW1530_MQTT=user:password@host:port, "
-        "STRAW1530_TERRAIN (optional).",
+        "STRAW1530_TERRAIN, STRAW1530_PUBLISH and STRAW1530_SMTP (optional).",
     )
     parser.add_argument("--name", default=f"engine-{socket.gethostname()}", help="this replica's name on the broker")
     args = parser.parse_args(argv)
@@ -42,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
         database = Database(settings.database_url)
         require_current(database)
         key = keys.load(settings.data_dir)
+        places = publish.read_places()
         terrain = open_terrain(settings.terrain_dir) if settings.terrain_dir else None
     except (SettingsError, Invalid) as error:
         print(f"engine: {error}", file=sys.stderr)
@@ -50,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock = DatabaseClock()
+    continuity = Continuity(database, clock)
+    continuity.resume()
     link = BrokerLink(broker, args.name, stop)
     link.start(Intake(database, clock, settings.evidence_dir, link.publish, terrain).handle)
     loop = ClockLoop(database, clock)
@@ -57,7 +63,15 @@ def main(argv: Sequence[str]) -> int:
         database, clock, settings.data_dir / "heartbeat.json", lambda: time.monotonic() - loop.alive_at, link.keep
     )
     sealer = notary.Notary(database, clock, key, settings.data_dir / "checkpoints", link.keep)
-    duties = [every(stop, beat.EVERY_S, "heartbeat", heart.step), every(stop, notary.EVERY_S, "notary", sealer.step)]
+    publisher = publish.Publisher(database, clock, places)
+    publisher.forget_others()
+    duties = [
+        every(stop, EVERY_S, "continuity", continuity.step),
+        every(stop, beat.EVERY_S, "heartbeat", heart.step),
+        every(stop, notary.EVERY_S, "notary", sealer.step),
+        every(stop, publish.EVERY_S, "publisher", publisher.step),
+        every(stop, health.EVERY_S, "health", partial(_watch_boxes, database, clock)),
+    ]
     try:
         loop.run(stop)
     finally:
@@ -66,3 +80,8 @@ def main(argv: Sequence[str]) -> int:
         link.close()
         database.dispose()
     return 0
+
+
+def _watch_boxes(database: Database, clock: Clock) -> None:
+    with database.write() as session:
+        health.watch(session, clock.now(session))

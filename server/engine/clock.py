@@ -11,10 +11,10 @@ from threading import Event as StopEvent
 
 from sqlalchemy.exc import DBAPIError
 
-from server.db import Clock, Database
+from server.db import STEERED_S, Clock, Database
 from server.services import deadlines
 from server.services.deadlines import Fired
-from server.wake import Sleeper
+from server.wake import CLOCK, Sleeper
 
 log = logging.getLogger("clock")
 # A wake-up may be lost; so long may a new deadline then go unseen.
@@ -24,8 +24,6 @@ _BATCH = 2000
 _HELD_S = 0.01
 # "Late" means after the due moment, so the sweep aims just behind it.
 _JUST_AFTER = timedelta(milliseconds=1)
-# The database's clock may be steered gently; more than this between two looks is a jump.
-_JUMP_S = 1.0
 
 
 class ClockLoop:
@@ -65,15 +63,14 @@ class ClockLoop:
         return self._pause(due, now)
 
     def _watch(self, now: datetime) -> None:
-        """Say so when the database's clock jumped: the deadlines follow it, and people must know."""
+        """Say so when the clock leapt ahead, as after a machine's sleep: the deadlines follow it, and people must know.
+        One that is set back is carried on (server.services.continuity)."""
         steady = self._monotonic()
         if self._seen is not None:
             then, since = self._seen
-            jump = (now - then).total_seconds() - (steady - since)
-            if jump < -_JUMP_S:
-                log.error("the database's clock was set back by %.1f s: what is recorded now counts as disputed", -jump)
-            elif jump > _JUMP_S:
-                log.warning("the database's clock leapt ahead by %.1f s: what came due in between is caught up", jump)
+            leap = (now - then).total_seconds() - (steady - since)
+            if leap > STEERED_S:
+                log.warning("the database's clock leapt ahead by %.1f s: what came due in between is caught up", leap)
         self._seen = now, steady
 
     @staticmethod
@@ -84,7 +81,7 @@ class ClockLoop:
 
     def run(self, stop: StopEvent) -> None:
         """Sweep until ``stop``; a database that is away is tried again."""
-        with Sleeper(self._database.url, "clock") as sleeper:
+        with Sleeper(self._database.url, CLOCK) as sleeper:
             while not stop.is_set():
                 try:
                     pause = self.step()

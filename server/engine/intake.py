@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -21,16 +22,19 @@ from server.engine.wire import (
     MAX_PICTURE,
     AnswerMessage,
     CoverageMessage,
+    OnsetMessage,
     ReceiptMessage,
     SightingMessage,
     StatusMessage,
+    WantMessage,
     parse,
     sighting_id_of,
     to_report,
 )
 from server.locate.terrain import Terrain
 from server.models import EdgeBox, Notice, Person
-from server.services import actors, coverage, incidents, notices, pictures, sightings
+from server.queries import falseplaces
+from server.services import actors, coverage, health, incidents, onsets, outcomes, pictures, sightings, updates
 
 log = logging.getLogger("intake")
 Publish = Callable[[str, bytes], None]
@@ -38,9 +42,11 @@ Publish = Callable[[str, bytes], None]
 SUBSCRIPTIONS = [
     f"{ROOT}/edge/+/sighting",
     f"{ROOT}/edge/+/picture/+",
+    f"{ROOT}/edge/+/onset",
     f"{ROOT}/edge/+/status",
     f"{ROOT}/edge/+/time",
     f"{ROOT}/edge/+/coverage",
+    f"{ROOT}/edge/+/want",
     f"{ROOT}/person/+/receipt",
     f"{ROOT}/person/+/answer",
 ]
@@ -65,12 +71,16 @@ class Intake:
         match topic.removeprefix(f"{ROOT}/").split("/"):
             case ["edge", edge, "sighting"]:
                 self._sighting(edge, payload)
-            case ["edge", edge, "picture", sighting_id]:
-                self._picture(edge, sighting_id, payload)
+            case ["edge", edge, "picture", picture_id]:
+                self._picture(edge, picture_id, payload)
+            case ["edge", edge, "onset"]:
+                self._onset(edge, payload)
             case ["edge", edge, "status"]:
                 self._refusing(f"status of {edge}", lambda: self._status(edge, payload))
             case ["edge", edge, "coverage"]:
                 self._coverage(edge, payload)
+            case ["edge", edge, "want"]:
+                self._refusing(f"want of {edge}", lambda: self._want(edge, payload))
             case ["edge", edge, "time"]:
                 self._refusing(f"time for {edge}", lambda: self._time(edge, payload))
             case ["person", login, "receipt"]:
@@ -106,20 +116,29 @@ class Intake:
             log.info("%s %s by %s", "opened" if opened else "joined", code, message.camera)
         self._ack(edge, str(message.id), "sighting", "duplicate" if recorded.duplicate else "stored")
 
-    def _picture(self, edge: str, sighting_id: str, payload: bytes) -> None:
+    def _picture(self, edge: str, picture_id: str, payload: bytes) -> None:
         try:
             if len(payload) > MAX_PICTURE:
                 raise Invalid(f"the picture has {len(payload):,} bytes; at most {MAX_PICTURE:,} are taken")
             with self._database.write() as session:
                 now = self._clock.now(session)
-                stored = pictures.add_sighting_picture(
-                    session, sighting_id, edge, payload, folder=self._evidence, now=now
-                )
+                stored = pictures.add_edge_picture(session, picture_id, edge, payload, folder=self._evidence, now=now)
         except DomainError as error:
             log.warning("picture from %s refused: %s", edge, error)
-            self._ack(edge, sighting_id, "picture", "refused", str(error))
+            self._ack(edge, picture_id, "picture", "refused", str(error))
             return
-        self._ack(edge, sighting_id, "picture", "stored" if stored else "duplicate")
+        self._ack(edge, picture_id, "picture", "stored" if stored else "duplicate")
+
+    def _onset(self, edge: str, payload: bytes) -> None:
+        try:
+            message = parse(OnsetMessage, payload)
+            with self._database.write() as session:
+                stored = onsets.record(session, message.to_report(edge), self._clock.now(session))
+        except DomainError as error:
+            log.warning("onset from %s refused: %s", edge, error)
+            self._ack(edge, sighting_id_of(payload), "onset", "refused", str(error))
+            return
+        self._ack(edge, str(message.id), "onset", "stored" if stored else "duplicate")
 
     def _ack(self, edge: str, sighting_id: str | None, part: str, result: str, reason: str | None = None) -> None:
         if sighting_id is None:
@@ -133,10 +152,25 @@ class Intake:
             box = session.get(EdgeBox, edge)
             if box is None:
                 raise Missing(f"there is no edge box {edge!r}")
-            box.online, box.status_at = message.online, self._clock.now(session)
+            now = box.status_at = self._clock.now(session)
+            box.online = message.online
             if message.cameras or message.online:  # a last will knows nothing of cameras: keep what was known
                 box.status = message.model_dump(mode="json")
             wake.request(session)
+            if message.online:
+                health.observe(session, edge, message.states, now)
+            offers = updates.reconcile(session, edge, message.versions, now) if message.online else []
+            places = falseplaces.of_edge(session, edge, now) if message.places is not None else b""
+        for offer in offers:
+            self._publish(f"{ROOT}/edge/{edge}/update", offer)
+        if message.places is not None and hashlib.sha256(places).hexdigest() != message.places:
+            self._publish(f"{ROOT}/edge/{edge}/places", places)
+
+    def _want(self, edge: str, payload: bytes) -> None:
+        message = parse(WantMessage, payload)
+        with self._database.read() as session:
+            piece = updates.piece(session, edge, message.sha256, message.offset, updates.folder(self._evidence.parent))
+        self._publish(f"{ROOT}/edge/{edge}/piece/{message.sha256}/{message.offset}", piece)
 
     def _coverage(self, edge: str, payload: bytes) -> None:
         try:
@@ -160,7 +194,7 @@ class Intake:
             notice = session.get(Notice, str(message.notice))
             if notice is None or notice.person.login != login:
                 raise Missing(f"there is no notice {message.notice} to {login!r}")
-            notices.record_delivered(session, notice, self._clock.now(session))
+            outcomes.record_delivered(session, notice, self._clock.now(session))
 
     def _answer(self, login: str, payload: bytes) -> None:
         result: dict[str, Any] = {"v": 1, "id": None, "result": "done", "reason": None, "state": None}

@@ -13,7 +13,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from server.domain.errors import Invalid
 from server.domain.lifecycle import Event
+from server.domain.texts import check_texts
 from server.services.coverage import CoverageReport, Run
+from server.services.onsets import OnsetReport
 from server.services.sightings import Report
 
 MAX_JSON = 64 * 1024
@@ -65,11 +67,13 @@ class FrameSize(_Part):
 
 
 class CameraView(_Part):
-    """Degrees; pan from true north, tilt negative below the horizon."""
+    """Degrees; pan from true north, tilt negative below the horizon. Without ``hfov`` the camera's zoom table gives it
+    for ``zoom``, which is on the device's own scale."""
 
     pan: Annotated[float, Field(ge=-360, le=720)]
     tilt: Annotated[float, Field(ge=-90, le=90)]
-    hfov: Annotated[float, Field(gt=0, lt=180)]
+    hfov: Annotated[float, Field(gt=0, lt=180)] | None = None
+    zoom: float | None = None
 
 
 class AnnouncedPicture(_Part):
@@ -95,6 +99,7 @@ class SightingMessage(_Message):
     box: Box
     frame: FrameSize
     view: CameraView | None = None
+    moving: bool = False
     picture: AnnouncedPicture | None = None
 
     @model_validator(mode="after")
@@ -105,6 +110,42 @@ class SightingMessage(_Message):
         return self
 
 
+class OnsetPicture(AnnouncedPicture):
+    """A kept frame; ``at`` by the edge's clock."""
+
+    at: AwareDatetime
+
+
+class OnsetMessage(_Message):
+    """``edge/<edge>/onset``. What is not checked here is kept with it as it came."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: UUID
+    sighting: UUID
+    t0: FirstSeen
+    clock: EdgeClock = EdgeClock()
+    frames: Annotated[int, Field(ge=0)]
+    clean: OnsetPicture | None = None
+    first: OnsetPicture | None = None
+
+    def to_report(self, edge: str) -> OnsetReport:
+        """As the services take it."""
+        return OnsetReport(
+            id=str(self.id),
+            edge=edge,
+            sighting=str(self.sighting),
+            t0_earliest=self.t0.earliest,
+            t0_latest=self.t0.latest,
+            clock_offset_ms=self.clock.offset_ms,
+            clock_error_ms=self.clock.error_ms,
+            frames=self.frames,
+            clean_sha256=self.clean.sha256 if self.clean else None,
+            first_sha256=self.first.sha256 if self.first else None,
+            message=self.model_dump(mode="json"),
+        )
+
+
 class StatusMessage(_Message):
     """``edge/<edge>/status``."""
 
@@ -112,6 +153,22 @@ class StatusMessage(_Message):
     at: AwareDatetime | None = None
     clock: EdgeClock = EdgeClock()
     cameras: dict[Name, dict[str, Any]] = {}
+    versions: dict[str, Any] = {}
+    trouble: Annotated[str, Field(max_length=2000)] | None = None
+    places: Digest | None = None
+
+    @property
+    def states(self) -> dict[str, str]:
+        """How each camera is, by the wire's words or a later version's."""
+        states = {name: status.get("state") for name, status in self.cameras.items()}
+        return {name: state[:24] for name, state in states.items() if isinstance(state, str)}
+
+
+class WantMessage(_Message):
+    """``edge/<edge>/want``: the next piece of an update's file."""
+
+    sha256: Digest
+    offset: Annotated[int, Field(ge=0)]
 
 
 class CoverageStretch(_Part):
@@ -197,6 +254,7 @@ def parse(kind: type[M], payload: bytes) -> M:
         raise Invalid(f"the message has {len(payload):,} bytes; at most {MAX_JSON:,} are taken")
     try:
         data = json.loads(payload)
+        check_texts(data)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Invalid(f"the message is not JSON: {error}") from None
     if isinstance(data, dict) and data.get("v") not in (None, 1):
@@ -239,6 +297,8 @@ def to_report(message: SightingMessage, received_at: datetime) -> Report:
         box=message.box,
         aspect=message.frame.width / message.frame.height,
         view=None if view is None else (math.fmod(view.pan + 360, 360), view.tilt, view.hfov),
+        zoom=view.zoom if view else None,
+        moving=message.moving,
         picture_sha256=message.picture.sha256 if message.picture else None,
         message=message.model_dump(mode="json"),
     )

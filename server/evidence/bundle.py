@@ -41,8 +41,9 @@ def export(session: Session, code: str, key: SigningKey, pictures: Path, now: da
     if checkpoint is None or len(places) < len(rows):
         raise Missing(f"incident {incident.code} has lines under no checkpoint yet: try again in a minute")
     files = _record(incident, rows) | _told(session, incident) | _pictures(session, incident, rows, pictures)
-    files |= _proof(session, checkpoint, places) | _times(incident, rows, now)
-    files["timeline.pdf"] = timeline.pdf(incident, rows, now)
+    files |= _proof(session, checkpoint, places) | times(incident, rows, now)
+    jpegs = {Path(name).stem: content for name, content in files.items() if name.startswith("pictures/")}
+    files["timeline.pdf"] = timeline.pdf(incident, rows, jpegs, now)
     files["manifest.txt"] = _manifest(key, incident, files, now)
     return files
 
@@ -129,21 +130,23 @@ def _proof(session: Session, checkpoint: Checkpoint, places: dict[int, int]) -> 
     return {"proof.json": _json(proofs), "checkpoint.txt": checkpoint.note.encode()}
 
 
-def _times(incident: Incident, rows: list[JournalEntry], now: datetime) -> dict[str, bytes]:
+def times(incident: Incident, rows: list[JournalEntry], now: datetime) -> dict[str, bytes]:
+    """What the record says of times and verdicts at ``now``."""
     entries = [row.to_entry() for row in rows]
     policy = parse_policy(incident.policy.body)
-    times = stamps(entries, policy)
+    found = stamps(entries, policy)
     opening = rows[0].data if rows else {}
     content = {
         "at": now.isoformat(),
-        "stamps": times.to_json(),
-        "doubtful": sorted(times.doubtful),
+        "stamps": found.to_json(),
+        "doubtful": sorted(found.doubtful),
         "edge_clock": {
             "offset_ms": opening.get("clock_offset_ms"),
             "error_ms": opening.get("clock_error_ms"),
             "assumed_error_s": policy.assumed_clock_error_s,
         },
-        "clocks": [interval.to_json() for interval in intervals(times, policy, now)],
+        # The reason in words is on the timeline: what stands here, the verifier computes once more.
+        "clocks": [_without(interval.to_json(), "reason") for interval in intervals(found, policy, now)],
         "parties": [
             {
                 "party": share.party,
@@ -153,10 +156,14 @@ def _times(incident: Incident, rows: list[JournalEntry], now: datetime) -> dict[
                 "answered_at": _iso(share.answered_at),
                 "verdict": share.verdict.value,
             }
-            for share in shares(entries, times, policy, now)
+            for share in shares(entries, found, policy, now)
         ],
     }
     return {"stamps.json": _json(content)}
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
 
 
 def _manifest(key: SigningKey, incident: Incident, files: dict[str, bytes], now: datetime) -> bytes:

@@ -46,7 +46,7 @@ def _chains(session: Session) -> list[str]:
             previous, seq, current = journal.GENESIS, 0, number
         if place != seq + 1:
             faults.append(f"incident {_code(heads, number)}: lines {seq + 1} to {place - 1} are missing")
-        line = {name: row[at] for at, name in enumerate(_COVERED)}
+        line = {name: row[at] for at, name in enumerate(COVERED)}
         line["at"] = row.at.isoformat(timespec="microseconds")
         if stated_previous != previous or digest != journal.chained(stated_previous, line):
             faults.append(f"incident {_code(heads, number)}: line {place} was changed")
@@ -73,9 +73,9 @@ def _details(session: Session) -> list[str]:
     ]
 
 
-_COVERED = ("incident_id", "seq", "at", "event", "actor", "from_state", "to_state", "data", "answer_id")
+COVERED = ("incident_id", "seq", "at", "event", "actor", "from_state", "to_state", "data", "answer_id")
 # Columns and not objects: there may be millions.
-_LINES = select(*(getattr(JournalEntry, name) for name in _COVERED), JournalEntry.prev_hash, JournalEntry.hash)
+_LINES = select(*(getattr(JournalEntry, name) for name in COVERED), JournalEntry.prev_hash, JournalEntry.hash)
 _HEADS = select(Incident.id, Incident.code, Incident.last_seq, Incident.last_hash)
 
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.settings import SettingsError
 
-PRIVATE, PUBLIC = "evidence.key", "evidence.pub"
+EVIDENCE = "evidence"
+"""Signs the log's checkpoints. Each purpose has a key of its own, in `<purpose>.key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,13 @@ class SigningKey:
         return f"{body}\n— {self.name} {signature}\n"
 
 
-def load(data_dir: Path) -> SigningKey:
-    """The server's key from its data folder, made on the first call. Several engines must share one: copy the file.
+def load(data_dir: Path, purpose: str = EVIDENCE) -> SigningKey:
+    """The server's key for a purpose from its data folder, made on the first call. Several engines must share one:
+    copy the file.
 
     Raises SettingsError when the file is there and is not a key.
     """
-    path = data_dir / PRIVATE
+    path = data_dir / f"{purpose}.key"
     with contextlib.suppress(FileExistsError):
         _make(path)
     try:
@@ -61,7 +63,7 @@ def load(data_dir: Path) -> SigningKey:
         raise SettingsError(f"{path} is not an Ed25519 key: put the server's key back from its copy")
     raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     key = SigningKey(f"straw1530/{hashlib.sha256(raw).hexdigest()[:8]}", private)
-    public = data_dir / PUBLIC
+    public = data_dir / f"{purpose}.pub"
     if not public.exists():
         public.write_text(key.public_text(), encoding="utf-8")
     return key

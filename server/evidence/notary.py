@@ -28,21 +28,27 @@ class Notary:
         self._key = key
         self._folder = folder
         self._publish = publish
+        self._told = False
 
     def step(self) -> int:
-        """Take in all there is; returns how many checkpoints were signed and published."""
+        """Take in all there is; returns how many checkpoints were signed and published. After a start the newest is
+        published again: a broker may have forgotten it."""
         signed = 0
         while True:
             with self._database.write() as session:
                 checkpoint = log.take_in(session, self._key, self._clock.now(session))
+                newest = checkpoint or log.latest(session)
+            if newest is not None and (checkpoint is not None or not self._told):
+                self._hand_out(newest.note, new=checkpoint is not None)
+                self._told = True
             if checkpoint is None:
                 return signed
             signed += 1
-            self._hand_out(checkpoint.note)
 
-    def _hand_out(self, note: str) -> None:
+    def _hand_out(self, note: str, *, new: bool) -> None:
         """After the commit only: what was published must be what the database holds."""
         write_durably(self._folder / LATEST, note.encode())
-        with (self._folder / ALL).open("a", encoding="utf-8") as file:
-            file.write(note + "\n")
+        if new:
+            with (self._folder / ALL).open("a", encoding="utf-8") as file:
+                file.write(note + "\n")
         self._publish(TOPIC, note.encode())

@@ -5,10 +5,11 @@
 This file stands alone: Python 3.11 and the package ``cryptography`` are all it needs. It shares no code with the
 server that wrote the bundle. Take it from the project's repository and not from whoever hands you the bundle.
 
-    python3 verify.py BUNDLE.zip --key straw1530.pub [--checkpoint PUBLISHED ...] [--growth PROOF.json]
+    python3 verify.py BUNDLE.zip --key straw1530.pub [--checkpoint PUBLISHED ...] [--growth PROOF.json ...]
 
-``--key`` is the server's published key. ``--checkpoint`` is a checkpoint that you kept from the day (file or MQTT): the
-bundle must agree with it where both speak of the same size.
+``--key`` is the server's published key. ``--checkpoint`` is a checkpoint that you kept (file, MQTT or mail): one log
+must contain both it and the bundle. Where they speak of different sizes, ``--growth`` is the server's proof of that
+(`evidence growth`): one from yours and, unless it ends at the bundle's, one from the bundle's checkpoint.txt.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ def verify(path: Path, key: Key, checkpoints: Sequence[str] = ()) -> Faults:
         _check_inclusion(bundle, lines, key, checkpoints)
         _check_pictures(bundle, lines)
         _check_policy(bundle, lines)
+        _check_receipts(bundle, lines)
         _check_stamps(bundle, lines)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         bundle.faults.append(f"the bundle's content has not the form it was written in: {error!r}")
@@ -336,29 +338,239 @@ def _check_policy(bundle: Bundle, lines: Sequence[dict[str, Any]]) -> None:
         bundle.faults.append("policy.json: is not the policy this incident began under")
 
 
-def _check_stamps(bundle: Bundle, lines: Sequence[dict[str, Any]]) -> None:
-    """T2, T4, T6 and T7 again, from the journal alone, against what the bundle states."""
-    stated = bundle.json("stamps.json")
-    if stated is None:
-        return
-    undone = {entry["line"]["data"].get("undoes") for entry in lines if entry["line"]["event"] == "undo"}
-    found: dict[str, str | None] = dict.fromkeys(("t2", "t4", "t6", "t7"))
-    first = {"open": "t2", "accept": "t4", "arrive": "t6", "report_done": "t7", "report_false": "t7"}
+def _check_receipts(bundle: Bundle, lines: Sequence[dict[str, Any]]) -> None:
+    """Who was told, and when, against the lines that say so. Of word that asks for nothing no line speaks."""
+    told: dict[tuple[str, str], dict[str, Any]] = {}
     for line in (entry["line"] for entry in lines):
-        if line["seq"] in undone:
+        if line["event"] in _TOLD.values() and "notice" in line["data"]:
+            told.setdefault((line["data"]["notice"], line["event"]), line)
+    receipts = {one["notice"]: one for one in bundle.json("receipts.json") or []}
+    for (notice, event), line in told.items():
+        receipt = receipts.get(notice, {})
+        about = {name: line["data"].get(name) for name in ("person", "channel", "rung", "cause")}
+        if about != {name: receipt.get(name) for name in about}:
+            bundle.faults.append(f"receipts.json: notice {notice} is not the one of line {line['seq']} ({event})")
+    for notice, receipt in receipts.items():
+        if receipt["cause"] is None or receipt["cause"].startswith(("taken:", "released:")):
             continue
-        if line["event"] == "reject":
-            found["t7"] = None
-        name = first.get(line["event"])
-        if name and found[name] is None:
-            # A line that waited behind another keeps the moment it was received.
-            found[name] = line["data"].get("received_at", line["at"])
-    for name, at in found.items():
-        said = stated["stamps"].get(name)
-        if (said is None) != (at is None) or (
-            said and at and datetime.fromisoformat(said) != datetime.fromisoformat(at)
-        ):
-            bundle.faults.append(f"stamps.json: {name.upper()} is {at} by the journal and {said} by the bundle")
+        for name, event in _TOLD.items():
+            known = told.get((notice, event))
+            at = None if known is None else _moment(known).isoformat()
+            if not _same(at, receipt[name]) and not (known and receipt[name] and _BACK in known["data"]):
+                bundle.faults.append(
+                    f"receipts.json: {name} of notice {notice} is {at} by the journal and {receipt[name]} by the bundle"
+                )
+
+
+_TOLD = {"sent_at": "sent", "delivered_at": "delivered", "failed_at": "unreached"}
+# In the data of a line: by how many seconds the server's clock had been set back.
+_BACK = "clock_back_s"
+
+
+def _check_stamps(bundle: Bundle, lines: Sequence[dict[str, Any]]) -> None:
+    """What the bundle states of times and verdicts, against journal and policy."""
+    stated, policy = bundle.json("stamps.json"), bundle.json("policy.json")
+    if stated is None or policy is None:
+        return
+    found = derived([entry["line"] for entry in lines], policy, datetime.fromisoformat(stated["at"]))
+    for where, ours, theirs in differences("", found, stated):
+        bundle.faults.append(f"stamps.json: {where} is {ours} by the journal and {theirs} by the bundle")
+
+
+def derived(journal: Sequence[dict[str, Any]], policy: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """Stamps, clocks and the parties' shares as they stood at ``at``, as `stamps.json` states them. Raises ValueError
+    for a journal that does not begin with the alert."""
+    undone = {line["data"].get("undoes") for line in journal if line["event"] == "undo"}
+    standing = [line for line in journal if line["seq"] not in undone]
+    if not standing or standing[0]["event"] != "open":
+        raise ValueError("the journal does not begin with the alert")
+    edge, story = standing[0]["data"], _Story.read(standing, policy)
+    return {
+        "at": at.isoformat(),
+        "stamps": {name: story.text(name) for name in _STAMPS},
+        "doubtful": sorted(story.doubtful),
+        "edge_clock": {
+            "offset_ms": edge.get("clock_offset_ms"),
+            "error_ms": edge.get("clock_error_ms"),
+            "assumed_error_s": policy["assumed_clock_error_s"],
+        },
+        "clocks": story.clocks(policy, at),
+        "parties": _parties(standing, story, policy, at),
+    }
+
+
+_STAMPS = ("t0_earliest", "t0_latest", "t1", "t2", "t3", "t3d", "t4", "t5", "t6", "t7", "t8")
+# The first line of an event gives its stamp, a rejected report none.
+_FIRST = {
+    "sent": "t3",
+    "delivered": "t3d",
+    "accept": "t4",
+    "set_off": "t5",
+    "arrive": "t6",
+    "report_done": "t7",
+    "report_false": "t7",
+    "close": "t8",
+}
+_STAMPING = {*_FIRST, "open", "onset", "reject", "mark_false", "excuse", "appeal", "undo", "clock_back"}
+
+
+def _moment(line: dict[str, Any]) -> datetime:
+    """A line that waited behind another keeps the moment it was received."""
+    return datetime.fromisoformat(line["data"].get("received_at") or line["at"])
+
+
+@dataclass
+class _Story:
+    """What a journal says happened when. ``doubtful``: the stamps set after the server's clock was set back."""
+
+    times: dict[str, datetime] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+    excused: bool = False
+
+    @classmethod
+    def read(cls, standing: Sequence[dict[str, Any]], policy: dict[str, Any]) -> _Story:
+        """From the lines that were not taken back; the first opens it."""
+        story, back = cls(), False
+        for line in (line for line in standing if line["event"] in _STAMPING):
+            before, data = dict(story.times), line["data"]
+            back = back or _BACK in data
+            story.excused = story.excused or line["event"] == "excuse" or data.get("upheld") is True
+            story._take(line, standing[0], policy)
+            if back:
+                story.doubtful |= {name for name, at in story.times.items() if before.get(name) != at}
+        return story
+
+    def _take(self, line: dict[str, Any], opening: dict[str, Any], policy: dict[str, Any]) -> None:
+        event, data = line["event"], line["data"]
+        if line is opening:
+            alert = datetime.fromisoformat(line["at"])
+            self.times = {"t2": alert} | self._of_edge(data, policy, alert)
+        elif event == "onset" and data.get("sighting") == opening["data"].get("sighting"):
+            # The box looked back at older frames: this is when the smoke first showed.
+            self.times.pop("t0_earliest", None)
+            self.times |= self._of_edge(data, policy, self.times["t2"])
+        elif event == "reject":
+            self.times.pop("t7", None)
+        elif event in ("mark_false", "excuse") and line["to_state"] in ("false_alarm", "excused"):
+            self.times.setdefault("ended", _moment(line))
+        elif event in _FIRST:
+            self.times.setdefault(_FIRST[event], _moment(line))
+
+    @staticmethod
+    def _of_edge(data: dict[str, Any], policy: dict[str, Any], alert: datetime) -> dict[str, datetime]:
+        """Times by the edge's clock, moved to the server's and widened by what is not known of it; none is after the
+        alert."""
+        error_ms = data.get("clock_error_ms")
+        error_s = policy["assumed_clock_error_s"] if error_ms is None else error_ms / 1000
+        offset = timedelta(milliseconds=data.get("clock_offset_ms") or 0.0)
+        bounds = {"t0_earliest": -error_s, "t0_latest": error_s, "t1": 0.0}
+        return {
+            name: min(datetime.fromisoformat(data[name]) + offset + timedelta(seconds=bound), alert)
+            for name, bound in bounds.items()
+            if data.get(name)
+        }
+
+    def text(self, name: str) -> str | None:
+        """A stamp, ISO 8601."""
+        return self.times[name].isoformat() if name in self.times else None
+
+    def clocks(self, policy: dict[str, Any], at: datetime) -> list[dict[str, Any]]:
+        """The three clocks as they stood."""
+        arrived = "t6" if "t6" in self.times else "t7"  # a report tells that somebody arrived, too
+        stop = "t4" if policy["respond_stop"] == "accept" else arrived
+        found = [
+            self._discover(policy["discover_limit_s"]),
+            self._promised("respond", policy["respond_limit_s"], stop, at),
+            self._promised("dispose", policy["dispose_limit_s"], "t7", at),
+        ]
+        return [one | {"excused": self.excused} for one in found]
+
+    def _discover(self, limit: int) -> dict[str, Any]:
+        if "t0_latest" not in self.times:
+            return _clock("discover", limit, None, None, "none", None)
+        alert, earliest = self.times["t2"], self.times.get("t0_earliest")
+        best = (alert - self.times["t0_latest"]).total_seconds()
+        if earliest is None:
+            return _clock("discover", limit, None, best, "broken" if best > limit else "disputed", None)
+        worst = (alert - earliest).total_seconds()
+        verdict = "broken" if best > limit else "disputed" if worst > limit else "kept"
+        return _clock("discover", limit, worst, best, verdict, earliest + timedelta(seconds=limit))
+
+    def _promised(self, name: str, limit: int, stop: str, at: datetime) -> dict[str, Any]:
+        due = self.times["t2"] + timedelta(seconds=limit)
+        if stop in self.times:
+            elapsed = (self.times[stop] - self.times["t2"]).total_seconds()
+            kept = "disputed" if stop in self.doubtful else "kept"
+            return _clock(name, limit, elapsed, elapsed, "broken" if self.times[stop] > due else kept, due)
+        if "ended" in self.times and self.times["ended"] <= due:
+            return _clock(name, limit, None, None, "none", due)
+        return _clock(name, limit, None, None, "broken" if at > due else "running", due)
+
+
+def _clock(
+    name: str, limit: int, elapsed: float | None, best: float | None, verdict: str, due: datetime | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "limit_s": limit,
+        "elapsed_s": elapsed,
+        "best_s": best,
+        "verdict": verdict,
+        "due": due.isoformat() if due else None,
+    }
+
+
+def _parties(
+    standing: Sequence[dict[str, Any]], story: _Story, policy: dict[str, Any], at: datetime
+) -> list[dict[str, Any]]:
+    """Who had it for how long, from the alert to the report or the end, each against the response limit."""
+    found: list[dict[str, Any]] = [{"party": None, "since": story.times["t2"], "until": None}]
+    for line in standing:
+        party = line["data"].get({"dispatch": "grid", "transfer": "to"}.get(line["event"], ""))
+        if party is not None and party != found[-1]["party"]:
+            found[-1]["until"] = max(_moment(line), found[-1]["since"])
+            found.append({"party": party, "since": found[-1]["until"], "until": None})
+    found[-1]["until"] = story.times.get("t7") or story.times.get("ended")
+    accepts = [_moment(line) for line in standing if line["event"] == "accept"]
+    for share in found:
+        since, until = share["since"], share["until"]
+        before = None if share is found[-1] else until
+        share["answered_at"] = next((one for one in accepts if since <= one and (not before or one < before)), None)
+        limit = since + timedelta(seconds=policy["respond_limit_s"])
+        late = (share["answered_at"] or until or at) > limit
+        unanswered = "none" if until else "running"
+        share["verdict"] = "broken" if late else "kept" if share["answered_at"] else unanswered
+        if share["party"] is None:
+            share["verdict"] = "none"
+        share["held_s"] = ((until or at) - since).total_seconds()
+        for name in ("since", "until", "answered_at"):
+            share[name] = share[name].isoformat() if share[name] else None
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Times are equal as instants, numbers to a microsecond."""
+    if isinstance(one, float) and isinstance(other, int | float):
+        return abs(one - other) < 1e-6
+    if isinstance(one, str) and isinstance(other, str):
+        try:
+            return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+        except (ValueError, TypeError):
+            pass
+    return bool(one == other)
+
+
+def differences(where: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The places at which two values are not the same, with both."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name in sorted({*ours, *theirs}):
+            yield from differences(f"{where}.{name}".lstrip("."), ours.get(name), theirs.get(name))
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True), start=1):
+            name = one.get("name", number) if isinstance(one, dict) else number
+            yield from differences(f"{where}.{name}", one, other)
+    elif not _same(ours, theirs):
+        yield where, ours, theirs
 
 
 def growth_fault(proof: Any, key: Key) -> str | None:
@@ -369,6 +581,33 @@ def growth_fault(proof: Any, key: Key) -> str | None:
     return f"the log of {new.size} lines did not grow from that of {old.size}: history was rewritten"
 
 
+def contained(one: Note, other: Note, proofs: Sequence[Any], key: Key) -> bool:
+    """Whether some signed log is shown to have grown from both. That one log had both as beginnings is what counts: two
+    that grew from the same beginning may differ."""
+    steps = sorted(
+        ((Note.parse(proof["old"], key), Note.parse(proof["new"], key)) for proof in proofs),
+        key=lambda step: step[0].size,
+    )
+    reached = [{one}, {other}]
+    for notes in reached:
+        for old, new in steps:
+            if old in notes:
+                notes.add(new)
+    return bool(reached[0] & reached[1])
+
+
+def _unrelated(path: Path, key: Key, checkpoints: Sequence[str], proofs: Sequence[Any]) -> list[str]:
+    """The kept checkpoints of which nothing says whether the bundle's log contains them, a sentence each."""
+    mine = Note.parse(Bundle.read(path).files["checkpoint.txt"].decode(), key)
+    kept = [Note.parse(text, key) for text in checkpoints]
+    return [
+        f"whether the bundle's log of {mine.size} lines agrees with your checkpoint of {note.size}: "
+        "ask for a proof of growth (`evidence growth`) of each"
+        for note in kept
+        if not contained(mine, note, proofs, key)
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0: intact; 1: changed, each change on a line; 2: it cannot be told."""
     parser = argparse.ArgumentParser(
@@ -377,14 +616,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path, nargs="?")
     parser.add_argument("--key", type=Path, required=True, help="the server's published key file")
     parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="a checkpoint you kept")
-    parser.add_argument("--growth", type=Path, help="a proof that the log only grew (`evidence growth`)")
+    parser.add_argument(
+        "--growth", type=Path, action="append", default=[], help="a proof that the log only grew (`evidence growth`)"
+    )
     args = parser.parse_args(argv)
     try:
         key = Key.parse(args.key.read_text(encoding="utf-8"))
         texts = [path.read_text(encoding="utf-8") for path in args.checkpoint]
         faults = verify(args.bundle, key, texts) if args.bundle else []
-        if args.growth and (fault := growth_fault(json.loads(args.growth.read_text(encoding="utf-8")), key)):
-            faults.append(fault)
+        proofs = [json.loads(path.read_text(encoding="utf-8")) for path in args.growth]
+        faults += [fault for proof in proofs if (fault := growth_fault(proof, key))]
+        unknown = _unrelated(args.bundle, key, texts, proofs) if args.bundle and not faults else []
     except (OSError, ValueError, KeyError, Unreadable) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
@@ -392,7 +634,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"CHANGED  {fault}")
     if not faults:
         print(f"INTACT, signed by {key.text}")
-    return 1 if faults else 0
+    for sentence in unknown:
+        print(f"UNKNOWN  {sentence}")
+    return 1 if faults else 2 if unknown else 0
 
 
 if __name__ == "__main__":

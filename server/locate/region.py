@@ -44,8 +44,8 @@ def _draws(count: int) -> Array:
 
 _EVEN = _draws(DRAWS)
 _UNIT = np.array([[NormalDist().inv_cdf(value) for value in row] for row in _EVEN[:, :3].tolist()])
-# Ranges at which a ray is compared with the ground: steps of 2 %, 60 m at 3 km.
-_STEPS = np.geomspace(30.0, MAX_RANGE_M, 328)
+# Ranges at which a ray is compared with the ground: steps of 2 %, 60 m at 3 km, but not below half a tile's cell.
+_STEPS = np.concatenate([np.arange(30.0, 750.0, 15.0), np.geomspace(750.0, MAX_RANGE_M, 166)])
 _STEPS32 = _STEPS.astype(np.float32)
 _FALL = _STEPS**2 / (2 * CURVE_RADIUS_M)
 _PROFILES = 7
@@ -139,7 +139,9 @@ def _noticed(ranges: Array) -> NDArray[np.bool_]:
 
 def _half_width(ranges: Array, range_m: float) -> float:
     """One standard deviation along the line of sight, by the ranges' 16th and 84th hundredths."""
-    near, far = np.quantile(ranges, [0.16, 0.84]) if len(ranges) > 1 else (range_m, range_m)
+    if len(ranges) < 2:
+        return POSITION_ERROR_M
+    near, far = np.interp([0.16, 0.84], np.linspace(0, 1, len(ranges)), np.sort(ranges))
     return max(float(far - near) / 2, POSITION_ERROR_M)
 
 
@@ -170,9 +172,11 @@ def _cast(one: Sight, ground: Terrain, bearings: Array, depressions: Array, lift
     known = np.where(unknown.any(axis=1), unknown.argmax(axis=1), len(_STEPS))
     nearest = np.rint((bearings - fan[0]) / (fan[1] - fan[0])).astype(np.intp)
     slopes = np.tan(np.radians(depressions))
+    first, last = _window(profiles, slopes, lifts)
+    steps = _STEPS[first:last]
     # How far the ground stands above the ray at each step; the first that is not negative is the hit.
-    above = profiles.astype(np.float32)[nearest]
-    above += np.multiply.outer(slopes.astype(np.float32), _STEPS32)
+    above = profiles[:, first:last].astype(np.float32)[nearest]
+    above += np.multiply.outer(slopes.astype(np.float32), _STEPS32[first:last])
     above -= lifts.astype(np.float32)[:, None]
     under = above >= 0
     step = under.argmax(axis=1)
@@ -180,9 +184,19 @@ def _cast(one: Sight, ground: Terrain, bearings: Array, depressions: Array, lift
     before = np.maximum(step - 1, 0)
     high, low = above[rays, step], above[rays, before]
     share = np.divide(-low, high - low, out=np.ones_like(low), where=high > low)
-    ranges: Array = _STEPS[before] + share * (_STEPS[step] - _STEPS[before])
+    ranges: Array = steps[before] + share * (steps[step] - steps[before])
     # Under the ground from the start: the altitude is wrong, not the fire at the camera's foot.
-    return np.where(under[rays, step] & (step > 0) & (step < known[nearest]), ranges, np.nan)
+    return np.where(under[rays, step] & (step + first > 0) & (step + first < known[nearest]), ranges, np.nan)
+
+
+def _window(profiles: Array, slopes: Array, lifts: Array) -> tuple[int, int]:
+    """The steps among which every ray meets the ground, from one before on: no ray does so before the steepest would
+    from the lowest lens, nor after the flattest from the highest."""
+    steepest = (profiles + slopes.max() * _STEPS >= lifts.min()).any(axis=0)
+    flattest = profiles + slopes.min() * _STEPS >= lifts.max()
+    first = int(steepest.argmax()) if steepest.any() else 0
+    last = int(flattest.argmax(axis=1).max()) + 1 if flattest.any(axis=1).all() else len(_STEPS)
+    return max(first - 1, 0), last
 
 
 def _residual(one: Sight, lat: float, lon: float, terrain: Terrain | None) -> tuple[float, float]:

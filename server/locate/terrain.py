@@ -109,7 +109,8 @@ def _hgt(path: Path) -> Tile:
         )
     south = int(name[2]) * (1 if name[1].upper() == "N" else -1)
     west = int(name[4]) * (1 if name[3].upper() == "E" else -1)
-    heights = np.memmap(path, dtype=">i2", mode="r", shape=(side, side))
+    # As a plain array: a memory map's own indexing is slow.
+    heights = np.memmap(path, dtype=">i2", mode="r", shape=(side, side)).view(np.ndarray)
     return Tile(path.name, south + 1, west, 1 / (side - 1), 1 / (side - 1), heights, _VOID)
 
 

@@ -152,12 +152,29 @@ class Sighting(Base):
     camera: Mapped[Camera] = relationship()
 
 
+class Onset(Base):
+    """When a sighting's smoke first showed, found by the edge box in the frames it had kept: after the last frame
+    without it and by the first with it, each with its picture. The id was minted once on the box."""
+
+    __tablename__ = "onsets"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sighting_id: Mapped[str] = mapped_column(ForeignKey("sightings.id"), index=True)
+    received_at: Mapped[datetime]
+    message: Mapped[dict[str, Any]]  # as received, see docs/wire.md
+    clean_sha256: Mapped[str | None] = mapped_column(String(64))  # announced; stored once it arrived
+    first_sha256: Mapped[str | None] = mapped_column(String(64))
+
+    sighting: Mapped[Sighting] = relationship()
+
+
 class Picture(Base):
-    """A picture kept as evidence. The bytes lie in the evidence folder under their SHA-256."""
+    """A picture kept as evidence. The bytes lie in the evidence folder under their SHA-256. ``clean`` and ``first`` are
+    an onset's two."""
 
     __tablename__ = "pictures"
     __table_args__ = (
-        CheckConstraint(one_of("kind", ["sighting", "disposal"]), name="kind"),
+        CheckConstraint(one_of("kind", ["sighting", "clean", "first", "disposal"]), name="kind"),
         UniqueConstraint("incident_id", "sha256", "kind"),
     )
 

@@ -9,16 +9,20 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from server.domain.policy import DEPARTMENTS
 from server.models.base import Base, one_of
 
-LEVELS = ["city", "county", "township", "village"]
-POSTS = ["owner", "deputy", "leader", "duty"]
-ROLES = ["worker", "supervisor", "admin"]
+# A village may be divided into grids, which then answer for it. Zones overlay all that, and their owners are told, too.
+LEVELS = ["city", "county", "township", "village", "grid", "zone"]
+POSTS = ["owner", "deputy", "leader", "duty", *DEPARTMENTS]
+# department: sees its area and what it was called for, and changes nothing.
+ROLES = ["worker", "supervisor", "admin", "department"]
 
 
 class Division(Base):
     """An administrative division or grid. Codes are the national statistics codes, so that the code of a village
-    begins with the code of its township; ``prefix`` is that beginning (trailing zeros of city and county cut)."""
+    begins with the code of its township, and a grid's with its village's; ``prefix`` is that beginning (trailing zeros
+    of city and county cut)."""
 
     __tablename__ = "divisions"
     __table_args__ = (CheckConstraint(one_of("level", LEVELS), name="level"),)
@@ -60,13 +64,17 @@ class Person(Base):
 
 
 class Duty(Base):
-    """A person holds a post in a division, for a time or without end."""
+    """A person holds a post in a division, for a time or without end, on all days and hours or on some.
+
+    ``days``: "work", "rest" (by the calendar) or ISO weekdays like "1,3,5"; ``hours``: "08:00-17:30" in the region's
+    zone, past midnight when the end is before the beginning (the night belongs to the day on which it begins).
+    """
 
     __tablename__ = "duties"
     __table_args__ = (
         CheckConstraint(one_of("post", POSTS), name="post"),
         CheckConstraint("ends_at IS NULL OR starts_at IS NULL OR ends_at > starts_at", name="order"),
-        UniqueConstraint("division_code", "post", "person_id", "starts_at"),
+        UniqueConstraint("division_code", "post", "person_id", "starts_at", "days", "hours"),
         Index("ix_duties_post", "division_code", "post"),
     )
 
@@ -76,6 +84,8 @@ class Duty(Base):
     post: Mapped[str] = mapped_column(String(16))
     starts_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
+    days: Mapped[str | None] = mapped_column(String(13))
+    hours: Mapped[str | None] = mapped_column(String(11))
 
     person: Mapped[Person] = relationship(lazy="joined")
     division: Mapped[Division] = relationship()
@@ -125,16 +135,20 @@ class Camera(Base):
     roll: Mapped[float] = mapped_column(default=0.0)
     hfov_factor: Mapped[float] = mapped_column(default=1.0)
     calibrated_at: Mapped[datetime | None]
+    # It turns: what it sees without saying whither has no direction. Rows of [zoom, field of view] read its zoom.
+    ptz: Mapped[bool] = mapped_column(default=False)
+    zoom_table: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
 
     edge: Mapped[EdgeBox] = relationship(lazy="joined")
     county: Mapped[Division] = relationship()
 
 
-# One open-ended owner per division; the database says so whatever the code does.
+# One standing owner per division; the database says so whatever the code does.
+_STANDING = "post = 'owner' AND ends_at IS NULL AND starts_at IS NULL AND days IS NULL AND hours IS NULL"
 Index(
     "uq_duties_one_owner",
     Duty.division_code,
     unique=True,
-    sqlite_where=text("post = 'owner' AND ends_at IS NULL AND starts_at IS NULL"),
-    postgresql_where=text("post = 'owner' AND ends_at IS NULL AND starts_at IS NULL"),
+    sqlite_where=text(_STANDING),
+    postgresql_where=text(_STANDING),
 )

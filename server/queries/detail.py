@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.domain.clocks import Entry, last_move, standing
 from server.domain.lifecycle import UNDOABLE, Event, State
-from server.models import Callout, JournalEntry, Notice, Person, Picture, Sighting
+from server.models import Callout, Camera, JournalEntry, Notice, Onset, Person, Picture, Sighting
 from server.queries import incidents
 from server.queries.incidents import Seen, Summary
 from server.queries.viewer import Viewer
@@ -22,8 +22,10 @@ from server.queries.viewer import Viewer
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of the journal with its people by name. ``person`` is None for a part of the system, whose name is
-    ``system``. ``about`` names the person a notice line speaks of, ``to_place`` where a transfer went.
-    ``due_at`` is the true due time of what the clock wrote. ``undone``: taken back later."""
+    ``system``. ``about`` names the person a notice line speaks of, ``to_place`` where a transfer went, ``camera`` what
+    saw it.
+    ``due_at`` is the true due time of what the clock wrote. ``undone``: taken back later; ``undoes``: what it took
+    back."""
 
     seq: int
     at: datetime
@@ -34,8 +36,10 @@ class Line:
     system: str | None
     about: str | None
     to_place: str | None
+    camera: str | None
     due_at: datetime | None
     undone: bool
+    undoes: Event | None
     data: Mapping[str, Any]
 
 
@@ -69,6 +73,28 @@ class Glimpse:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame that an edge box had kept: when it was taken, moved to the server's scale; ``seen`` is None until its
+    bytes arrived."""
+
+    at: datetime
+    seen: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSeen:
+    """Where a camera's smoke began: the last frame without it (None when all that were kept had it) and the first
+    with it; ``error_ms`` bounds both times (None: the clock was not measured). ``opening``: this one is the T0."""
+
+    camera: str
+    clean: Frame | None
+    first: Frame
+    error_ms: float | None
+    frames: int
+    opening: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A worker's photograph of the scene."""
 
@@ -86,6 +112,7 @@ class Detail:
     journal: tuple[Line, ...]
     told: tuple[Told, ...]
     sightings: tuple[Glimpse, ...]
+    onsets: tuple[FirstSeen, ...]
     photos: tuple[Photo, ...]
     accepted_by: str | None
     accepted_by_viewer: bool
@@ -111,6 +138,7 @@ def detail(session: Session, viewer: Viewer, code: str, now: datetime) -> Detail
         journal=_lines(session, entries, people),
         told=told,
         sightings=_sightings(session, summary.id),
+        onsets=_onsets(session, summary.id, entries),
         photos=_photos(session, summary.id),
         accepted_by=people.get(_person_id(accept.actor) or 0) if accept else None,
         accepted_by_viewer=accept is not None and _person_id(accept.actor) == viewer.id,
@@ -149,9 +177,13 @@ def _people(session: Session, entries: Iterable[Entry]) -> dict[int, str]:
 
 def _lines(session: Session, entries: list[Entry], people: Mapping[int, str]) -> tuple[Line, ...]:
     kept = {entry.seq for entry in standing(entries)}
+    events = {entry.seq: entry.event for entry in entries}
     places = incidents.place_names(
         session, {str(entry.data["to"]) for entry in entries if entry.event is Event.TRANSFER and entry.data.get("to")}
     )
+    seen_by = {str(entry.data["camera"]) for entry in entries if entry.data.get("camera")}
+    rows = session.execute(select(Camera.id, Camera.name).where(Camera.id.in_(seen_by)))
+    cameras = {row.id: row.name for row in rows}
     lines = []
     for entry in entries:
         number = _person_id(entry.actor)
@@ -167,8 +199,10 @@ def _lines(session: Session, entries: list[Entry], people: Mapping[int, str]) ->
                 system=None if number else entry.actor.partition(":")[2],
                 about=people.get(entry.data.get("person", 0)),
                 to_place=places.get(str(entry.data.get("to"))),
+                camera=cameras.get(str(entry.data.get("camera"))) or entry.data.get("camera"),
                 due_at=datetime.fromisoformat(due) if due else None,
                 undone=entry.seq not in kept,
+                undoes=events.get(entry.data.get("undoes", 0)),
                 data=entry.data,
             )
         )
@@ -217,6 +251,46 @@ def _sightings(session: Session, incident_id: int) -> tuple[Glimpse, ...]:
             picture=incidents.seen(sha256, sighting.message) if sha256 else None,
         )
         for sighting, sha256 in rows
+    )
+
+
+def onset_times(data: Mapping[str, Any]) -> tuple[datetime | None, datetime]:
+    """When an onset's two frames were taken, from its line or its message's like: moved to the server's scale."""
+    offset = timedelta(milliseconds=data.get("clock_offset_ms") or 0.0)
+    earliest = data.get("t0_earliest")
+    latest = datetime.fromisoformat(data["t0_latest"])
+    return datetime.fromisoformat(earliest) + offset if earliest else None, latest + offset
+
+
+def _onsets(session: Session, incident_id: int, entries: Iterable[Entry]) -> tuple[FirstSeen, ...]:
+    """In the order of the journal, which is what counts; the pictures are those that have arrived."""
+    lines = [entry.data for entry in entries if entry.event in (Event.OPEN, Event.ONSET)]
+    told = [data for data in lines if "t0_latest" in data and "frames" in data]
+    if not told:
+        return ()
+    stored = set(session.scalars(select(Picture.sha256).where(Picture.incident_id == incident_id)))
+    messages = {
+        row.sighting_id: row.message
+        for row in session.scalars(select(Onset).join(Sighting).where(Sighting.incident_id == incident_id))
+    }
+    return tuple(_first_seen(data, messages.get(data["sighting"], {}), stored, lines[0]) for data in told)
+
+
+def _first_seen(
+    data: Mapping[str, Any], message: Mapping[str, Any], stored: Set[str], opening: Mapping[str, Any]
+) -> FirstSeen:
+    clean_at, first_at = onset_times(data)
+
+    def frame(at: datetime, sha256: str | None) -> Frame:
+        return Frame(at, incidents.seen(sha256, dict(message)) if sha256 in stored and sha256 else None)
+
+    return FirstSeen(
+        camera=data["camera"],
+        clean=frame(clean_at, data["clean"]) if clean_at else None,
+        first=frame(first_at, data["first"]),
+        error_ms=data["clock_error_ms"],
+        frames=data["frames"],
+        opening=data["sighting"] == opening.get("sighting"),
     )
 
 

@@ -16,7 +16,7 @@ from server.domain.clocks import STAMPING, Entry, Interval, Stamps, Verdict, int
 from server.domain.lifecycle import OPEN_STATES, State
 from server.domain.policy import Policy, parse_policy
 from server.models import Camera, Division, Incident, JournalEntry, Picture, PolicyVersion, Sighting
-from server.queries.places import PlaceName, village_name
+from server.queries.places import PlaceName, grid_name, village_name
 from server.queries.viewer import Viewer, visible
 
 _OPEN = sorted(state.value for state in OPEN_STATES)
@@ -117,7 +117,7 @@ def _shown(show: str, now: datetime) -> ColumnElement[bool]:
 
 
 def _rows() -> Select[*tuple[Any, ...]]:
-    grid, up, top = aliased(Division), aliased(Division), aliased(Division)
+    grid, up, top, above = aliased(Division), aliased(Division), aliased(Division), aliased(Division)
     county = aliased(Division)
     return (
         select(
@@ -127,6 +127,7 @@ def _rows() -> Select[*tuple[Any, ...]]:
             grid.level.label("grid_level"),
             up.name.label("up_name"),
             top.name.label("top_name"),
+            above.name.label("above_name"),
             Camera.name.label("camera"),
             PolicyVersion,
         )
@@ -135,6 +136,7 @@ def _rows() -> Select[*tuple[Any, ...]]:
         .outerjoin(grid, grid.code == Incident.grid_code)
         .outerjoin(up, up.code == grid.parent_code)
         .outerjoin(top, top.code == up.parent_code)
+        .outerjoin(above, above.code == top.parent_code)
         .outerjoin(Camera, Camera.id == Incident.camera_id)
     )
 
@@ -182,6 +184,9 @@ def _summary(row: Row[Any], policy: Policy, journal: Iterable[Entry], picture: S
 
 
 def _place(row: Row[Any]) -> PlaceName:
+    if row.grid_level == "grid":
+        village = village_name(row.up_name)
+        return PlaceName(row.above_name or row.county, row.top_name, village, row.grid_name)
     if row.grid_level == "village":
         return PlaceName(row.top_name or row.county, row.up_name, village_name(row.grid_name))
     if row.grid_level == "township":
@@ -213,9 +218,14 @@ def _first_pictures(session: Session, ids: Sequence[int]) -> dict[int, Seen]:
 
 
 def place_names(session: Session, codes: Iterable[str]) -> dict[str, str]:
-    """The names of divisions by code."""
-    rows = session.execute(select(Division.code, Division.name).where(Division.code.in_(set(codes))))
-    return {code: village_name(name) for code, name in rows}
+    """The names of divisions by code, a grid's with its village's."""
+    up = aliased(Division)
+    rows = session.execute(
+        select(Division.code, Division.level, Division.name, up.name.label("up"))
+        .outerjoin(up, up.code == Division.parent_code)
+        .where(Division.code.in_(set(codes)))
+    )
+    return {row.code: grid_name(row.name, row.up) if row.level == "grid" else village_name(row.name) for row in rows}
 
 
 def seen(sha256: str, message: dict[str, Any]) -> Seen:

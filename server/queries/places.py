@@ -11,21 +11,29 @@ _COMMITTEES = (("村民委员会", "村"), ("村委会", "村"), ("居民委员�
 
 @dataclass(frozen=True, slots=True)
 class PlaceName:
-    """County, township and village by name; township and village are None until the grid is known."""
+    """County, township, village and, where that is divided, its grid by name; None until they are known."""
 
     county: str
     township: str | None = None
     village: str | None = None
+    grid: str | None = None
 
     @property
     def full(self) -> str:
         """柯城区 石梁镇 某村."""
-        return " ".join(part for part in (self.county, self.township, self.village) if part)
+        return " ".join(part for part in (self.county, self.township, self.village, self.grid) if part)
 
     @property
     def nearest(self) -> str:
-        """The most exact name there is."""
+        """The most exact name there is; a grid's with its village's, for alone it is often a number."""
+        if self.grid is not None:
+            return grid_name(self.grid, self.village)
         return self.village or self.township or self.county
+
+
+def grid_name(name: str, village: str | None) -> str:
+    """What people call a grid: a number means nothing without its village."""
+    return f"{village_name(village)} {name}" if village else name
 
 
 def village_name(name: str) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, undefer
 
 from server.domain.place import distance_m
 from server.models import Camera, Division
-from server.queries.places import village_name
+from server.queries.places import grid_name, village_name
 from server.queries.viewer import Viewer
 
 _NEARBY = 8
@@ -41,7 +41,7 @@ class CameraView:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A village grid a fire may be handed over to; ``distance_m`` from the fire, None when unknown."""
+    """A village or a grid that a fire may be handed over to; ``distance_m`` from the fire, None when unknown."""
 
     code: str
     name: str
@@ -106,23 +106,26 @@ def outline_of(session: Session, code: str) -> dict[str, Any] | None:
 
 
 def grids(session: Session, county_code: str, lat: float | None, lon: float | None) -> tuple[list[Grid], list[Grid]]:
-    """The village grids of a county: those nearest to the position, then all by township."""
+    """The villages of a county and their grids: those nearest to the position, then all by township."""
     county = session.get_one(Division, county_code)
     rows = session.execute(
-        select(Division.code, Division.name, Division.parent_code, Division.geometry)
-        .where(Division.level == "village", Division.code.startswith(county.prefix, autoescape=True))
+        select(Division.code, Division.level, Division.name, Division.parent_code, Division.geometry)
+        .where(
+            Division.level.in_(("township", "village", "grid")),
+            Division.code.startswith(county.prefix, autoescape=True),
+        )
         .order_by(Division.code)
     ).all()
-    towns = session.execute(
-        select(Division.code, Division.name).where(
-            Division.level == "township", Division.code.startswith(county.prefix, autoescape=True)
-        )
-    )
-    townships = {code: name for code, name in towns}
-    every = [
-        Grid(code, village_name(name), townships.get(parent or "", ""), _distance(geometry, lat, lon))
-        for code, name, parent, geometry in rows
-    ]
+    known = {row.code: row for row in rows}
+    every = []
+    for row in rows:
+        above = known.get(row.parent_code or "")
+        distance = _distance(row.geometry, lat, lon)
+        if row.level == "village":
+            every.append(Grid(row.code, village_name(row.name), above.name if above else "", distance))
+        elif row.level == "grid" and above is not None:
+            township = known.get(above.parent_code or "")
+            every.append(Grid(row.code, grid_name(row.name, above.name), township.name if township else "", distance))
     measured = [(grid.distance_m, grid) for grid in every if grid.distance_m is not None]
     near = [grid for _, grid in sorted(measured, key=lambda pair: pair[0])[:_NEARBY]]
     return near, every

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from server.models import Incident, Notice, Person, Picture
+from server.models import Incident, Person, Picture
+from server.models.notice import called
 from server.queries.places import village_name
 
 
@@ -56,8 +57,7 @@ def to_viewer(person: Person) -> Viewer:
 def visible(viewer: Viewer) -> ColumnElement[bool]:
     """The condition on ``Incident`` for what a viewer may see: what ``services.actors.is_concerned`` asks, in SQL."""
     where = func.coalesce(Incident.grid_code, Incident.county_code)
-    called = exists().where(Notice.incident_id == Incident.id, Notice.person_id == viewer.id)
-    return or_(where.startswith(viewer.area_prefix, autoescape=True), called)
+    return or_(where.startswith(viewer.area_prefix, autoescape=True), called(viewer.id))
 
 
 def may_see_picture(session: Session, viewer: Viewer, sha256: str) -> bool:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.domain.errors import NotConcerned, NotPermitted
 from server.domain.lifecycle import ANNOTATIONS, CLOCK_EVENTS, Event
-from server.models import Incident, Notice, Person
+from server.models import Incident, Person
+from server.models.notice import called
 
 WORKER_EVENTS = frozenset(
     {
@@ -40,7 +42,12 @@ SUPERVISOR_EVENTS = frozenset(
     }
 )
 SYSTEM_EVENTS = ANNOTATIONS | CLOCK_EVENTS | {Event.OPEN, Event.DISPATCH}
-_BY_ROLE = {"worker": WORKER_EVENTS, "supervisor": SUPERVISOR_EVENTS, "admin": SUPERVISOR_EVENTS}
+BY_ROLE: Mapping[str, frozenset[Event]] = {
+    "worker": WORKER_EVENTS,
+    "supervisor": SUPERVISOR_EVENTS,
+    "admin": SUPERVISOR_EVENTS,
+    "department": frozenset(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,10 @@ def in_area(someone: Person, incident: Incident) -> bool:
 
 
 def is_concerned(session: Session, someone: Person, incident: Incident) -> bool:
-    """In their area, or called for it by a notice (a neighbour near the border, a deputy)."""
+    """In their area, or called for it (a neighbour near the border, a deputy) and not handed over since."""
     if in_area(someone, incident):
         return True
-    called = exists().where(Notice.incident_id == incident.id, Notice.person_id == someone.id)
-    return bool(session.scalar(select(called)))
+    return session.scalar(select(Incident.id).where(Incident.id == incident.id, called(someone.id))) is not None
 
 
 def check(session: Session, actor: Actor, incident: Incident, event: Event) -> None:
@@ -81,7 +87,7 @@ def check(session: Session, actor: Actor, incident: Incident, event: Event) -> N
         if event not in SYSTEM_EVENTS:
             raise NotPermitted(f"{event.value!r} takes a person")
         return
-    if not actor.person.active or event not in _BY_ROLE[actor.person.role]:
+    if not actor.person.active or event not in BY_ROLE[actor.person.role]:
         raise NotPermitted(f"the role {actor.person.role!r} does not include {event.value!r}")
     if not is_concerned(session, actor.person, incident):
         raise NotConcerned(f"incident {incident.code} is not yours to answer")

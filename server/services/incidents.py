@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server import wake
 from server.domain.clocks import CLOCK_BACK, RECEIVED, last_move
@@ -19,6 +20,7 @@ from server.models import Callout, Division, Incident, JournalEntry, Picture
 from server.models.incident import SEALED
 from server.services import actors, deadlines, journal, opening
 from server.services.actors import Actor
+from server.services.chain import Head
 
 FALSE_REASONS = (
     "fog",
@@ -57,9 +59,21 @@ def lock_all(session: Session, ids: Collection[int]) -> dict[int, Incident]:
         .where(Incident.id.in_(ids))
         .order_by(Incident.opened_at, Incident.id)
         .with_for_update(of=Incident)
+        .options(lazyload(Incident.policy))  # kilobytes of JSON with each
         .execution_options(populate_existing=True)
     )
     return {incident.id: incident for incident in rows}
+
+
+def lock_heads(session: Session, ids: Collection[int]) -> dict[int, Head]:
+    """As ``lock_all``, but only the ends of their journals: for lines that move no state."""
+    rows = session.execute(
+        select(Incident.id, Incident.state, Incident.last_seq, Incident.last_hash, Incident.last_at)
+        .where(Incident.id.in_(ids))
+        .order_by(Incident.opened_at, Incident.id)
+        .with_for_update(of=Incident)
+    )
+    return {row.id: Head(*row) for row in rows}
 
 
 def apply(
@@ -106,6 +120,8 @@ def apply_to(
         _check_content(session, incident, event, content)
         if event is Event.APPEAL:
             _check_appeal(session, incident, actor, content)
+        if event is Event.TRANSFER:
+            _check_hand_over(session, incident, actor, content)
     if event is Event.REOPEN:
         content["opened"] = opening.open_again(session, incident, actor.label, now).code
     entry = journal.append(
@@ -120,12 +136,13 @@ def apply_to(
     )
     if event is Event.TRANSFER:
         _hand_over(session, incident, entry)
+    _tell_the_others(session, incident, entry)
     if event is Event.DISPATCH:
         _assign(incident, content)
     if event not in ANNOTATIONS and event is not Event.DISPATCH:  # no step of a ladder waits for these
         session.flush()
         deadlines.reconcile(session, incident, now)
-    wake.request(session)
+    wake.request(session, *((wake.DISPATCHER,) if actor.person is not None else ()))
     return entry
 
 
@@ -136,6 +153,29 @@ def _answered(session: Session, incident: Incident, answer_id: str) -> JournalEn
     return earlier
 
 
+def machine_line(incident: Incident, event: Event, data: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A line of the dispatcher's (DISPATCH, or an annotation without personal details), as ``apply_to`` would write it,
+    as a row of the journal to insert with many others; ``projection`` is the incident's to update with it. The caller
+    holds its lock and writes all lines of the transaction so."""
+    target = after(State(incident.state), event)
+    head = Head(incident.id, incident.state, incident.last_seq, incident.last_hash, incident.last_at)
+    row = head.add(event.value, "system:dispatch", now, data, target.value)
+    moved = {"state": head.state, "last_seq": head.seq, "last_hash": head.hash, "last_at": head.at}
+    if event is Event.DISPATCH:
+        moved["grid_code"] = data.get("grid") or incident.grid_code
+        moved["county_code"] = data.get("county") or incident.county_code
+    for name, value in moved.items():
+        set_committed_value(incident, name, value)
+    return row
+
+
+def projection(incident: Incident) -> dict[str, Any]:
+    """What ``machine_line`` moves, as a row to update."""
+    return {"id": incident.id} | {name: getattr(incident, name) for name in _PROJECTED}
+
+
+_ANSWERABLE = ("village", "grid")
+_PROJECTED = ("state", "last_seq", "last_hash", "last_at", "grid_code", "county_code")
 _ANSWERED = frozenset({State.ACCEPTED, State.ON_SITE, State.IN_HAND, State.REPORTED, State.VERIFIED, State.CLOSED})
 
 
@@ -151,8 +191,6 @@ def _target(incident: Incident, event: Event) -> State:
 def _check_content(session: Session, incident: Incident, event: Event, data: dict[str, Any]) -> None:
     if event in _REASONS and data.get("reason") not in _REASONS[event]:
         raise Invalid(f"{event.value} takes a reason, one of {', '.join(_REASONS[event])}")
-    if event is Event.TRANSFER and session.get(Division, str(data.get("to"))) is None:
-        raise Invalid(f"there is no division {data.get('to')!r} to hand over to")
     if event is Event.REPORT_DONE:
         digests = set(data.get("pictures") or ())
         stored = session.scalars(
@@ -169,9 +207,28 @@ def _check_appeal(session: Session, incident: Incident, actor: Actor, data: Mapp
         if "upheld" in data or not data.get("note"):
             raise Invalid("an appeal takes a note that says why")
         return
-    appeals = {line.seq: line.actor for line in journal.read(session, incident.id) if line.event is Event.APPEAL}
+    lines = [line for line in journal.read(session, incident.id) if line.event is Event.APPEAL]
+    decided = {line.data["answers"] for line in lines if "upheld" in line.data}
+    appeals = {line.seq for line in lines if "upheld" not in line.data}
     if data.get("answers") not in appeals or not isinstance(data.get("upheld"), bool):
         raise Invalid("a decision names the line of the appeal (answers) and whether it is upheld")
+    if data["answers"] in decided:
+        raise Invalid("this appeal was already decided")
+
+
+def _check_hand_over(session: Session, incident: Incident, actor: Actor, data: Mapping[str, Any]) -> None:
+    """To whoever answers for a place (``to``), and a worker's no further than the county, unless the place of the smoke
+    made the grid beyond its border possible."""
+    to = session.get(Division, str(data.get("to")))
+    if to is None or to.level not in _ANSWERABLE:
+        raise Invalid("a hand-over names the village or grid that it goes to")
+    if actor.person is None or actor.person.role != "worker":
+        return
+    county = session.get_one(Division, incident.county_code)
+    lines = [line for line in journal.read(session, incident.id) if line.event is Event.DISPATCH]
+    possible = {one["grid"] for line in lines for one in line.data.get("candidates") or ()}
+    if not to.prefix.startswith(county.prefix) and to.code not in possible:
+        raise Invalid("that village lies in another county: ask the county's duty to hand over to it")
 
 
 def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> tuple[State, int]:
@@ -184,6 +241,20 @@ def _undo(session: Session, incident: Incident, actor: Actor, now: datetime) -> 
         raise TooLate(f"undo is possible for {limit.total_seconds():.0f} seconds")
     assert last.from_state is not None
     return last.from_state, last.seq
+
+
+def _tell_the_others(session: Session, incident: Incident, entry: JournalEntry) -> None:
+    """Whoever was told of it is told that somebody accepted, or took that back."""
+    if entry.event == Event.UNDO:
+        undone = select(JournalEntry.event).where(
+            JournalEntry.incident_id == incident.id, JournalEntry.seq == entry.data["undoes"]
+        )
+        kind = "released" if session.scalar(undone) == Event.ACCEPT else None
+    else:
+        kind = "taken" if entry.event == Event.ACCEPT else None
+    if kind is not None:
+        cause = f"{kind}:{entry.seq}"
+        session.add(Callout(incident_id=incident.id, rung="owner", cause=cause, kind=kind, created_at=entry.at))
 
 
 def _assign(incident: Incident, data: Mapping[str, Any]) -> None:

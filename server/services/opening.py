@@ -33,11 +33,12 @@ def open_incident(
     grid_code: str | None = None,
     confidence: float | None = None,
     reopens: Incident | None = None,
+    answer_id: str | None = None,
 ) -> Incident:
     """Open an incident under the county's present policy; T2 is ``now``. The caller commits.
 
     ``data`` is the opening line's content (for a camera's report the times T0 and T1, see ``server.domain.clocks``);
-    ``reopens`` the earlier incident whose fire this is.
+    ``reopens`` the earlier incident whose fire this is; ``answer_id`` was minted once where it was reported.
     """
     incident = Incident(
         code=_new_code(session),
@@ -60,7 +61,9 @@ def open_incident(
     body = incident.policy.body
     policy = {"version": incident.policy.version, "sha256": sha256(journal.canonical(body).encode()).hexdigest()}
     content = dict(data) | {"policy": policy} | ({"reopens": reopens.code} if reopens else {})
-    journal.append(session, incident, Event.OPEN, State.SUSPECTED, actor=actor, now=now, data=content)
+    journal.append(
+        session, incident, Event.OPEN, State.SUSPECTED, actor=actor, now=now, data=content, answer_id=answer_id
+    )
     session.flush()
     deadlines.reconcile(session, incident, now)
     session.add(Callout(incident_id=incident.id, rung="owner", cause="dispatch", kind="dispatch", created_at=now))

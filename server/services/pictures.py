@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from server import wake
 from server.domain.errors import Invalid, Missing
 from server.domain.lifecycle import Event, State
-from server.models import Incident, Person, Picture, Sighting
+from server.models import Incident, Onset, Person, Picture, Sighting
 from server.services import journal
 
 MAX_BYTES = 12 * 1024 * 1024
@@ -69,36 +69,49 @@ def keep(folder: Path, data: bytes) -> str:
     return sha256
 
 
-def add_sighting_picture(
-    session: Session, sighting_id: str, edge: str, data: bytes, *, folder: Path, now: datetime
-) -> bool:
-    """Keep the picture a sighting announced; the caller commits. False when it was there already.
+def add_edge_picture(session: Session, picture_id: str, edge: str, data: bytes, *, folder: Path, now: datetime) -> bool:
+    """Keep a picture that a sighting (by its id) or an onset (by its id and ``.clean`` or ``.first``) announced; the
+    caller commits. False when it was there already.
 
-    Raises Missing for an unknown sighting of that edge box, Invalid when the bytes are not those announced.
+    Raises Missing when that edge box announced none by this name, Invalid when the bytes are not those announced.
     """
-    sighting = session.get(Sighting, sighting_id)
-    if sighting is None or sighting.camera.edge_id != edge:
-        raise Missing(f"there is no sighting {sighting_id!r} from {edge!r}")
+    sighting, kind, announced = _announced(session, picture_id, edge)
     sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != sighting.picture_sha256:
-        raise Invalid(f"sighting {sighting_id} announced another picture (digest differs)")
+    if sha256 != announced:
+        raise Invalid(f"picture {picture_id}: another one was announced (digest differs)")
     check_jpeg(data)
     incident = session.get_one(Incident, sighting.incident_id, with_for_update={"of": Incident})
-    if _is_kept(session, incident, sha256, "sighting"):  # also when another sighting of this fire brought it
+    if _is_kept(session, incident, sha256, kind):  # also when another sighting of this fire brought it
         return False
     keep(folder, data)
     session.add(
         Picture(
             incident_id=incident.id,
-            sighting_id=sighting_id,
-            kind="sighting",
+            sighting_id=sighting.id,
+            kind=kind,
             sha256=sha256,
             bytes=len(data),
             stored_at=now,
         )
     )
-    _journal(session, incident, "system:engine", sha256, "sighting", now)
+    _journal(session, incident, "system:engine", sha256, kind, now)
     return True
+
+
+def _announced(session: Session, picture_id: str, edge: str) -> tuple[Sighting, str, str | None]:
+    """Whose picture it is, its kind and its digest."""
+    owner, _, kind = picture_id.partition(".")
+    sighting, digest = None, None
+    if not kind:
+        sighting = session.get(Sighting, owner)
+        kind, digest = "sighting", sighting.picture_sha256 if sighting else None
+    elif kind in ("clean", "first"):
+        onset = session.get(Onset, owner)
+        if onset is not None:
+            sighting, digest = onset.sighting, onset.clean_sha256 if kind == "clean" else onset.first_sha256
+    if sighting is None or sighting.camera.edge_id != edge:
+        raise Missing(f"there is no sighting {picture_id!r} from {edge!r}")
+    return sighting, kind, digest
 
 
 def add_disposal_picture(

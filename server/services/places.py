@@ -15,6 +15,7 @@ from server.locate.ground import Array, Tangent
 from server.locate.region import region
 from server.locate.sight import Sight
 from server.locate.terrain import Terrain
+from server.locate.zoom import ZoomTable
 from server.models import Camera, Incident
 from server.services import journal
 
@@ -22,10 +23,22 @@ from server.services import journal
 SIGHT, PLACE = "sight", "place"
 
 
-def view(camera: Camera, stated: tuple[float, float, float] | None) -> View:
-    """How a camera looks: its stated pan, tilt and field of view (the registered ones when it states none), set right
-    by its calibration."""
-    pan, tilt, hfov = stated or (camera.pan, camera.tilt, camera.hfov)
+def stated(
+    camera: Camera, view: tuple[float, float, float | None] | None, zoom: float | None, *, moving: bool
+) -> tuple[float, float, float | None] | None:
+    """Where a camera says it looked: pan, tilt and field of view (by its zoom table where it states none; None when
+    that does not say). The registered direction for one that stands still and says nothing; None when nobody knows."""
+    if view is None:
+        return None if moving or camera.ptz else (camera.pan, camera.tilt, camera.hfov)
+    pan, tilt, hfov = view
+    if hfov is None and zoom is not None and camera.zoom_table:
+        hfov = ZoomTable(camera.id, [(row[0], row[1]) for row in camera.zoom_table]).hfov(zoom)
+    return pan, tilt, hfov
+
+
+def view(camera: Camera, stated: tuple[float, float, float]) -> View:
+    """How a camera looks: its stated pan, tilt and field of view, set right by its calibration."""
+    pan, tilt, hfov = stated
     return View(
         lat=camera.lat,
         lon=camera.lon,
@@ -61,12 +74,12 @@ def agree(session: Session, incident: Incident, seen: Sight, terrain: Terrain | 
 
 def refine(session: Session, incident: Incident, seen: Sight, terrain: Terrain | None) -> dict[str, Any]:
     """A sight joins an incident whose lock the caller holds: what of it belongs in the journal. Where a camera that had
-    not seen the fire yet makes its place better, the incident's place moves."""
+    not seen the fire yet, or not while it stood still, makes its place better, the incident's place moves."""
     known = sights(session, incident)
     if any(one.camera == seen.camera for one in known):
         return {}
     data: dict[str, Any] = {SIGHT: seen.to_data()}
-    if known and incident.state in BURNING_STATES:
+    if (known or incident.lat is None) and incident.state in BURNING_STATES:
         place = region([*known, seen], terrain).place
         if place.lat is not None:
             put(incident, place)

@@ -19,14 +19,14 @@ from server.domain.policy import parse_policy
 from server.locate.region import region
 from server.locate.sight import Sight, sight
 from server.locate.terrain import Terrain
-from server.models import Camera, Incident, Sighting
+from server.models import Callout, Camera, Incident, Sighting
 from server.services import journal, opening, places, policies
 
 _LATE_AFTER = timedelta(minutes=5)
 # A sighting confirmed so long before an incident that is over was opened is of another fire.
-_BEFORE_OPENING = timedelta(hours=1)
+BEFORE_OPENING = timedelta(hours=1)
 # Places farther apart than this are not compared (degrees; a camera sees at most 20 km, errors on both sides).
-_NEAR_LAT, _NEAR_LON = 0.2, 0.25
+NEAR_LAT, NEAR_LON = 0.2, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,11 @@ class Report:
     confidence: float
     box: tuple[float, float, float, float]
     aspect: float
-    view: tuple[float, float, float] | None
+    view: tuple[float, float, float | None] | None
     picture_sha256: str | None
     message: Mapping[str, Any]
+    zoom: float | None = None
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What a camera saw and where that is, on this terrain."""
+    """What a camera saw and where that is, on this terrain: a place, a bearing alone (no ``seen``) when the camera was
+    turning or its field of view is not known, or nothing when its direction is not."""
 
     camera: Camera
-    seen: Sight
-    place: Place
+    seen: Sight | None
+    place: Place | None
     terrain: Terrain | None
 
 
@@ -84,16 +87,26 @@ def record(session: Session, report: Report, now: datetime, terrain: Terrain | N
     camera = session.get(Camera, report.camera)
     if camera is None or camera.edge_id != report.edge:
         raise Missing(f"camera {report.camera!r} is not registered to the edge box {report.edge!r}")
-    seen = sight(camera.id, places.view(camera, report.view), report.box, report.aspect)
-    look = _Look(camera, seen, region([seen], terrain).place, terrain)
+    look = _look(camera, report, terrain)
     incident = _find(session, look, _on_server_scale(report))
     opened = incident is None
-    if incident is None:
-        incident = _open(session, look, report, now)
     late = now - _on_server_scale(report) > _LATE_AFTER
+    if incident is None:
+        incident = _open(session, look, report, late=late, now=now)
     _join(session, incident, look, report, late=late, now=now, opened=opened)
-    wake.request(session)
+    wake.request(session, wake.DISPATCHER)
     return Recorded(incident, duplicate=False, opened=opened)
+
+
+def _look(camera: Camera, report: Report, terrain: Terrain | None) -> _Look:
+    stated = places.stated(camera, report.view, report.zoom, moving=report.moving)
+    if stated is None:
+        return _Look(camera, None, None, terrain)
+    pan, tilt, hfov = stated
+    if report.moving or hfov is None:
+        return _Look(camera, None, Place((pan + camera.pan_offset) % 360), terrain)
+    seen = sight(camera.id, places.view(camera, (pan, tilt, hfov)), report.box, report.aspect)
+    return _Look(camera, seen, region([seen], terrain).place, terrain)
 
 
 def _on_server_scale(report: Report) -> datetime:
@@ -105,7 +118,7 @@ def _find(session: Session, look: _Look, t1: datetime) -> Incident | None:
     """The incident this sighting belongs to, locked: burning now, or still open when the smoke was confirmed; the
     nearest of several."""
     burning = Incident.state.in_([state.value for state in sorted(BURNING_STATES)])
-    over = and_(Incident.ended_at > t1, Incident.opened_at < t1 + _BEFORE_OPENING)
+    over = and_(Incident.ended_at > t1, Incident.opened_at < t1 + BEFORE_OPENING)
     for incident in _at_place(session, look, or_(burning, over)):
         session.refresh(incident, with_for_update={"of": Incident})
         if incident.state in BURNING_STATES or (incident.ended_at is not None and incident.ended_at > t1):
@@ -117,39 +130,46 @@ def _at_place(session: Session, look: _Look, which: ColumnElement[bool]) -> list
     """Incidents of a kind that may be the same fire by their place, nearest first, whatever county they were put in."""
     camera, place = look.camera, look.place
     near: ColumnElement[bool] = Incident.camera_id == camera.id
-    if place.lat is not None and place.lon is not None:
+    if place is not None and place.lat is not None and place.lon is not None:
         near = or_(
             near,
             and_(
-                Incident.lat.between(place.lat - _NEAR_LAT, place.lat + _NEAR_LAT),
-                Incident.lon.between(place.lon - _NEAR_LON, place.lon + _NEAR_LON),
+                Incident.lat.between(place.lat - NEAR_LAT, place.lat + NEAR_LAT),
+                Incident.lon.between(place.lon - NEAR_LON, place.lon + NEAR_LON),
             ),
         )
     found = []
     for incident in session.scalars(select(Incident).where(which, near).order_by(Incident.opened_at.desc())):
-        there = _place_of(incident)
-        if there is None or (incident.camera_id != camera.id and (place.lat is None or there.lat is None)):
-            continue  # a bearing alone says nothing to another camera
+        there = place_of(incident)
+        if place is None or there is None:
+            if place is there is None:  # never a direction: one fire, as far as anybody knows
+                found.append((0.0, incident))
+            continue
         elsewhere = incident.camera_id != camera.id
-        if same_fire(place, there) or (elsewhere and places.agree(session, incident, look.seen, look.terrain)):
-            found.append((_gap_m(place, there), incident))
+        if elsewhere and (place.lat is None or there.lat is None):
+            continue  # a bearing alone says nothing to another camera
+        if same_fire(place, there) or (
+            elsewhere and look.seen is not None and places.agree(session, incident, look.seen, look.terrain)
+        ):
+            found.append((gap_m(place, there), incident))
     return [incident for _, incident in sorted(found, key=lambda pair: pair[0])]
 
 
-def _place_of(incident: Incident) -> Place | None:
+def place_of(incident: Incident) -> Place | None:
+    """Where an incident is taken to be; None while nothing is known, not even a bearing."""
     if incident.bearing is None:
         return None
     return Place(incident.bearing, incident.lat, incident.lon, incident.range_m, incident.along_m, incident.across_m)
 
 
-def _gap_m(one: Place, other: Place) -> float:
+def gap_m(one: Place, other: Place) -> float:
     """Metres apart; behind all of those, where only bearings are known."""
     if one.lat is None or one.lon is None or other.lat is None or other.lon is None:
         return 1e6 + abs((one.bearing - other.bearing + 180) % 360 - 180)
     return distance_m(one.lat, one.lon, other.lat, other.lon)
 
 
-def _open(session: Session, look: _Look, report: Report, now: datetime) -> Incident:
+def _open(session: Session, look: _Look, report: Report, *, late: bool, now: datetime) -> Incident:
     camera = look.camera
     policy = parse_policy(policies.current(session, camera.county_code).body)
     over = or_(Incident.state == State.VERIFIED.value, Incident.ended_at > now - timedelta(seconds=policy.relapse_s))
@@ -168,8 +188,9 @@ def _open(session: Session, look: _Look, report: Report, now: datetime) -> Incid
             "clock_offset_ms": report.clock_offset_ms,
             "clock_error_ms": report.clock_error_ms,
             "confidence": report.confidence,
-            places.SIGHT: look.seen.to_data(),
-        },
+            "late": late,
+        }
+        | ({places.SIGHT: look.seen.to_data()} if look.seen else {"moving": report.moving}),
         now=now,
         camera_id=camera.id,
         confidence=report.confidence,
@@ -196,13 +217,16 @@ def _join(
     if opened:
         return
     incident.confidence = max(incident.confidence or 0.0, report.confidence)
-    journal.append(
+    found = places.refine(session, incident, look.seen, look.terrain) if look.seen else {"moving": report.moving}
+    entry = journal.append(
         session,
         incident,
         Event.SIGHTING,
         State(incident.state),
         actor="system:engine",
         now=now,
-        data={"sighting": report.id, "camera": report.camera, "confidence": report.confidence, "late": late}
-        | places.refine(session, incident, look.seen, look.terrain),
+        data={"sighting": report.id, "camera": report.camera, "confidence": report.confidence, "late": late} | found,
     )
+    if places.PLACE in found:  # perhaps in another grid, whose owner must know
+        cause = f"refined:{entry.seq}"
+        session.add(Callout(incident_id=incident.id, rung="owner", cause=cause, kind="dispatch", created_at=now))

@@ -13,18 +13,19 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.domain.errors import Invalid, Missing
-from server.models import Deadline
+from server.models import Deadline, Person
 from server.queries import detail as details
 from server.queries import incidents, region
 from server.queries import viewer as viewers
+from server.services import reports
 from server.services.pictures import file_of
-from server.web import answers, events, login, payloads
-from server.web.context import viewer, web
+from server.web import answers, events, login, payloads, tips
+from server.web.context import json_object, viewer, web
 
 blueprint = Blueprint("api", __name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FREE = {"api.me", "api.log_in", "api.healthz"}
-_LEVELS = ("city", "county", "township", "village")
+_LEVELS = ("city", "county", "township", "village", "grid", "zone")
 
 
 @blueprint.before_request
@@ -41,7 +42,7 @@ def me() -> Response:
 
 def log_in() -> Response:
     """Log a program in: JSON {login, password}."""
-    fields = request.get_json()
+    fields = json_object()
     found = login.authenticate(str(fields.get("login", "")), str(fields.get("password", "")))
     return jsonify(person=payloads.person(found), csrf_token=generate_csrf())
 
@@ -80,6 +81,7 @@ def incident(code: str) -> Response:
 
 
 @blueprint.post("/api/v1/answers")
+@login.limit_person
 def answer() -> Response:
     """An answer: JSON, or a multipart form with the file field ``photo`` for report_done."""
     given: Any = request.get_json() if request.is_json else request.form
@@ -98,6 +100,18 @@ def answer() -> Response:
         seq=outcome.seq,
         now=now.isoformat(),
     )
+
+
+@blueprint.post("/api/v1/reports")
+@login.limit_person
+def report() -> Response:
+    """A fire that no camera reported."""
+    tip = tips.parse(request.get_json())
+    with web().database.write() as session:
+        now = web().now(session)
+        found = reports.record(session, tip, session.get_one(Person, viewer().id), now)
+        result = "duplicate" if found.duplicate else "opened" if found.opened else "joined"
+        return jsonify(id=tip.id, result=result, incident=found.incident.code, now=now.isoformat())
 
 
 @blueprint.get("/api/v1/state")

@@ -9,9 +9,29 @@ from threading import BoundedSemaphore
 from flask import Flask
 
 from server.db import Clock, Database
+from server.services import push
 from server.services.pictures import MAX_BYTES
 from server.settings import Settings
-from server.web import api, callbacks, console, context, errors, i18n, login, phone, security, words
+from server.web import (
+    api,
+    browsers,
+    calibration,
+    callbacks,
+    console,
+    context,
+    coverage,
+    errors,
+    i18n,
+    login,
+    phone,
+    readiness,
+    security,
+    sentences,
+    taps,
+    vendorreports,
+    verdicts,
+    words,
+)
 from server.web.bell import Bell
 from server.web.translations import compile_catalogues
 
@@ -32,26 +52,30 @@ def create_app(
     compile_catalogues()
     app = Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=2 * MAX_BYTES)
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         words=words,
-        why=words.why,
-        who=words.who,
-        describe=words.describe,
+        why=verdicts.why,
+        consequence=verdicts.consequence,
+        who=sentences.who,
+        describe=sentences.describe,
         compass=words.compass,
         span=words.span,
         distance=words.distance,
     )
+    app.jinja_env.globals.update(push_key=push.public_key(settings.push.key) if settings.push else None)
     bell = Bell(database.url)
     streams = BoundedSemaphore(max_streams)
     context.install(app.extensions, context.Web(settings, database, clock, bell, streams, alive))
     security.init(app, settings.require_secret_key())
-    i18n.init(app)
+    i18n.init(app, settings.zone)
     errors.init(app)
     login.init(app)
-    for part in (api, phone, console):
+    taps.init(app)
+    for part in (api, browsers, phone, readiness, calibration, coverage, console):
         app.register_blueprint(part.blueprint)
     if settings.status_reports is not None:
         callbacks.init(app, settings.status_reports, database, clock)
+    if settings.sms_report_secret is not None:
+        vendorreports.init(app, settings.sms_report_secret, database, clock)
     return app

@@ -21,7 +21,7 @@ from server.db import Clock, Database
 from server.domain.errors import AlreadyAnswered, DomainError
 from server.domain.lifecycle import OPEN_STATES, Event
 from server.models import Incident, Notice, Person
-from server.services import actors, incidents, notices
+from server.services import actors, incidents, outcomes
 from server.settings import StatusReports
 
 log = logging.getLogger("callbacks")
@@ -71,6 +71,8 @@ def _blueprint(reports: StatusReports, database: Database, clock: Clock) -> Blue
         """A text or a call has gone one step further; 204, or 404 for a notice nobody sent."""
         with database.write() as session:
             notice = _notice(session)
+            # Locked first: while our own record of the sending is being written, its reference is not there to be seen.
+            session.refresh(notice, with_for_update={"of": Notice})
             sid = request.form.get("MessageSid") or request.form.get("CallSid")
             # Signed, but about another one: the notice was sent again, and this is the first one's report.
             if sid is not None and notice.provider_ref in (None, sid):
@@ -83,7 +85,7 @@ def _blueprint(reports: StatusReports, database: Database, clock: Clock) -> Blue
         spoken = VoiceResponse()
         with database.write() as session:
             notice = _notice(session)
-            notices.record_delivered(session, notice, clock.now(session))
+            outcomes.record_delivered(session, notice, clock.now(session))
             language = notice.person.language
             incident = notice.incident
             if incident is None or request.form.get("Digits") != "1":
@@ -128,10 +130,10 @@ def _record_status(session: Session, notice: Notice, sid: str, clock: Clock) -> 
     beside = session.scalars(select(Notice).where(Notice.provider_ref == sid, Notice.id != notice.id)).all()
     for one in (notice, *beside):
         if state in _ARRIVED:
-            notices.record_delivered(session, one, now)
+            outcomes.record_delivered(session, one, now)
         elif state in _LOST:
             reason = f"Twilio reports {state}, error {request.form.get('ErrorCode', 'none')}"
-            notices.record_undelivered(session, one, reason, now)
+            outcomes.record_undelivered(session, one, reason, now)
 
 
 def _sender(session: Session) -> Person | None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,9 +20,15 @@ from server.web.app import create_app
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="straw1530 web", description="Serve the pages and the API.")
+    parser = argparse.ArgumentParser(
+        prog="straw1530 web",
+        description="Serve the pages and the API.",
+        epilog="Settings: STRAW1530_DATA, STRAW1530_SECRET_KEY; optional: STRAW1530_DATABASE, STRAW1530_PUBLIC_URL,"
+        " STRAW1530_TIMEZONE, STRAW1530_COUNTRY, STRAW1530_TERRAIN, STRAW1530_PUSH_KEY, _PUSH_CONTACT and"
+        " _PUSH_SERVICES, STRAW1530_TWILIO_TOKEN and _TWILIO_CALLBACK_URL, STRAW1530_SMS_REPORT_SECRET.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument("--port", type=port, default=8000, help="port to listen on (default %(default)s)")
     parser.add_argument("--threads", type=int, default=64, help="half of them may be live connections (default 64)")
     parser.add_argument(
         "--behind-proxy",
@@ -31,6 +36,13 @@ def _parser() -> argparse.ArgumentParser:
         help="believe the X-Forwarded-For and X-Forwarded-Proto of one proxy in front",
     )
     return parser
+
+
+def port(text: str) -> int:
+    """An argument that is a TCP port. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give one from 1 to 65535")
+    return int(text)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -93,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         address = f"{options.host}:{options.port}"
         return _fail(
-            f"cannot listen on {address}: {os.strerror(error.errno or 0)}; stop what uses it or give another --port"
+            f"cannot listen on {address}: {error.strerror}; stop what uses it, or give another --host or --port"
         )
     listener.set_inheritable(True)
     host = f"[{options.host}]" if ":" in options.host else options.host

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from server.domain.errors import Missing
 from server.domain.lifecycle import TRANSITIONS, Event
 from server.queries import detail as details
-from server.queries import incidents, region
+from server.queries import incidents, preflight, region
+from server.queries.appeals import appeals, excuses
 from server.queries.detail import Detail
 from server.queries.region import Grid
-from server.services.actors import SUPERVISOR_EVENTS
+from server.services.actors import BY_ROLE
 from server.web import login
 from server.web.context import viewer, web
 from server.web.phone import submit_form
@@ -61,6 +62,7 @@ def page(code: str | None = None) -> str:
             found=found,
             now=now,
             has_map=(TARGET / "leaflet.js").is_file(),
+            zone=web().settings.zone.key,
             cameras=region.cameras(session, viewer()),
             closeup=closeup,
             mint=lambda: str(uuid.uuid4()),
@@ -98,6 +100,7 @@ def detail_part(code: str) -> str:
 
 
 @blueprint.post("/console/<code>/answer")
+@login.limit_person
 def answer(code: str) -> Any:
     """A plain form's answer."""
     submit_form(code)
@@ -115,14 +118,21 @@ def _listing(session: Session, now: datetime) -> dict[str, Any]:
     show = request.args.get("show", "live")
     show = show if show in _SHOWS else "live"
     found = incidents.listed(session, viewer(), now, show=show)
-    return {"incidents": found, "show": show}
+    return {"incidents": found, "show": show, "gaps": preflight.count(session, viewer(), now)}
 
 
 def _actions(session: Session, found: Detail) -> dict[str, Any]:
     one = found.summary
-    steps = [step for step in _STEPS if step in SUPERVISOR_EVENTS and (one.state, step) in TRANSITIONS]
+    steps = [step for step in _STEPS if step in BY_ROLE[viewer().role] and (one.state, step) in TRANSITIONS]
     near: list[Grid] = []
     every: list[Grid] = []
     if Event.TRANSFER in steps:
         near, every = region.grids(session, one.county_code, one.lat, one.lon)
-    return {"steps": steps, "near": [grid for grid in near if grid.code != one.grid_code], "every": every}
+    return {
+        "appeals": appeals(found.journal),
+        "excuses": excuses(found.journal),
+        "may_decide": Event.APPEAL in BY_ROLE[viewer().role],
+        "steps": steps,
+        "near": [grid for grid in near if grid.code != one.grid_code],
+        "every": every,
+    }

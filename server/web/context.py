@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from threading import BoundedSemaphore
-from typing import cast
+from typing import Any, cast
 
-from flask import current_app, g
+from flask import current_app, g, request
 from sqlalchemy.orm import Session
 
 from server.db import Clock, Database
+from server.domain.errors import Invalid
 from server.queries.viewer import Viewer
 from server.settings import Settings
 from server.web.bell import Bell
@@ -50,3 +51,11 @@ def web() -> Web:
 def viewer() -> Viewer:
     """Who is logged in. Only for views behind ``login.require_login``."""
     return cast(Viewer, g.viewer)
+
+
+def json_object() -> dict[str, Any]:
+    """The request's body, which must be a JSON object. Raises Invalid."""
+    found = request.get_json()
+    if not isinstance(found, dict):
+        raise Invalid("a JSON object is needed")
+    return found

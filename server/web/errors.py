@@ -94,6 +94,7 @@ def _http(error: HTTPException) -> Any:
     if error.code is None or error.response is not None:
         return error
     known = {
+        400: _("请求的格式不对。"),
         404: _("没有这一页。"),
         405: _("不能这样访问。"),
         413: _("照片太大了。"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Flask, Response, g, redirect, request
 from flask_babel import Babel, format_datetime, get_locale
@@ -17,12 +18,12 @@ _YEAR_S = 365 * 24 * 3600
 blueprint = Blueprint("language", __name__)
 
 
-def init(app: Flask) -> None:
+def init(app: Flask, zone: ZoneInfo) -> None:
     """Set up translation and the times' zone."""
-    app.config.update(BABEL_DEFAULT_LOCALE="zh", BABEL_DEFAULT_TIMEZONE="Asia/Shanghai")
+    app.config.update(BABEL_DEFAULT_LOCALE="zh", BABEL_DEFAULT_TIMEZONE=zone.key)
     Babel(app, locale_selector=choose)
     app.register_blueprint(blueprint)
-    app.jinja_env.filters.update(time=clock_time, moment=moment)
+    app.jinja_env.filters.update(time=clock_time, exact=exact_time, moment=moment)
     app.jinja_env.globals.update(language=language)
 
 
@@ -44,6 +45,11 @@ def language() -> str:
 def clock_time(value: datetime) -> str:
     """The time of day to the second, in the region's zone."""
     return str(format_datetime(value, "HH:mm:ss"))
+
+
+def exact_time(value: datetime) -> str:
+    """The time of day to the tenth of a second, in the region's zone."""
+    return str(format_datetime(value, "HH:mm:ss.S"))
 
 
 def moment(value: datetime) -> str:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from server.queries.detail import Detail, Line
+from server.queries.detail import Detail, Frame, Line
 from server.queries.incidents import Seen, Summary
 from server.queries.region import CameraView
 from server.queries.viewer import Viewer
-from server.web import words
+from server.web import sentences, words
 
 
 def person(viewer: Viewer) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def summary(one: Summary) -> dict[str, Any]:
             "county": one.place.county,
             "township": one.place.township,
             "village": one.place.village,
+            "grid_name": one.place.grid,
             "grid": one.grid_code,
             "county_code": one.county_code,
         },
@@ -105,11 +106,26 @@ def detail(found: Detail) -> dict[str, Any]:
             }
             for glimpse in found.sightings
         ],
+        "onsets": [
+            {
+                "camera": onset.camera,
+                "opening": onset.opening,
+                "clean": _frame(onset.clean),
+                "first": _frame(onset.first),
+                "error_ms": onset.error_ms,
+                "frames": onset.frames,
+            }
+            for onset in found.onsets
+        ],
         "photos": [
             {"sha256": photo.sha256, "url": f"/media/{photo.sha256}.jpg", "stored_at": photo.stored_at.isoformat()}
             for photo in found.photos
         ],
     }
+
+
+def _frame(frame: Frame | None) -> dict[str, Any] | None:
+    return {"at": frame.at.isoformat(), "picture": picture(frame.seen)} if frame else None
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -119,8 +135,8 @@ def _line(line: Line) -> dict[str, Any]:
         "event": line.event.value,
         "from_state": line.from_state.value if line.from_state else None,
         "to_state": line.to_state.value,
-        "who": words.who(line),
-        "text": words.describe(line),
+        "who": sentences.who(line),
+        "text": sentences.describe(line),
         "due_at": _iso(line.due_at),
         "undone": line.undone,
     }

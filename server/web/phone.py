@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request
 from flask_babel import gettext as _
 
+from server.domain.clocks import Verdict
 from server.domain.errors import DomainError, Missing
 from server.domain.lifecycle import TRANSITIONS, Event, State
 from server.queries import detail as details
 from server.queries import incidents, region
+from server.queries.appeals import appeals
 from server.queries.detail import Detail
+from server.queries.region import Grid
 from server.web import answers, login, sketch, words
 from server.web.context import viewer, web
 from server.web.errors import sentence
@@ -29,6 +33,8 @@ MAIN_STEP = {
     State.ON_SITE: Event.REPORT_DONE,
     State.IN_HAND: Event.REPORT_DONE,
 }
+# From this probability on, a neighbouring grid has a button of its own to hand over to.
+_LIKELY = 0.1
 _SIDE_STEPS = (Event.SET_OFF, Event.START_DISPOSAL, Event.REPORT_FALSE, Event.TRANSFER)
 
 
@@ -63,6 +69,8 @@ def incident(code: str) -> Any:
         near=[grid for grid in near if grid.code != one.grid_code],
         every=every,
         panels=panels(found),
+        over_the_border=_over_the_border(found, every),
+        may_appeal=_may_appeal(found),
         closeup=closeup,
         sketch=sketch.draw(outline, one.lat, one.lon, one.bearing, one.along_m, one.across_m),
         mint=lambda: str(uuid.uuid4()),
@@ -70,6 +78,7 @@ def incident(code: str) -> Any:
 
 
 @blueprint.post("/w/<code>/answer")
+@login.limit_person
 def answer(code: str) -> Any:
     """A plain form's answer: apply it and show the incident again."""
     submit_form(code)
@@ -90,6 +99,21 @@ def submit_form(code: str) -> None:
         flash(sentence(error), "error")
         return
     flash(_("已记录：%(event)s", event=words.EVENTS[given.event]), "done")
+
+
+def _over_the_border(found: Detail, grids: Sequence[Grid]) -> Grid | None:
+    """The likeliest other grid of the last dispatch, where that is likely at all: one tap hands the fire over to it."""
+    sent = [line.data.get("candidates") or () for line in found.journal if line.event is Event.DISPATCH]
+    likely = [one["grid"] for one in (sent[-1] if sent else ()) if one["probability"] >= _LIKELY]
+    names = {grid.code: grid for grid in grids}
+    return next((names[code] for code in likely if code in names and code != found.summary.grid_code), None)
+
+
+def _may_appeal(found: Detail) -> bool:
+    """Whether a limit was broken and the viewer has no appeal that waits for its decision."""
+    mine = [one for one in appeals(found.journal) if one.line.person == viewer().name]
+    broken = any(interval.verdict is Verdict.BROKEN and not interval.excused for interval in found.summary.clocks[1:])
+    return broken and all(one.decision is not None for one in mine)
 
 
 def panels(found: Detail) -> list[tuple[State, Event, list[Event]]]:

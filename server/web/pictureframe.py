@@ -6,7 +6,7 @@ from __future__ import annotations
 from server.queries.incidents import Seen
 
 _GROW = 4.0
-_LEAST = 0.22  # of the frame's width
+_LEAST = 0.12  # of the frame's width
 
 
 def closeup(seen: Seen, aspect: float = 1.6) -> tuple[float, float, float, float]:

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The project's words for states, events, reasons, rungs and channels, and a journal line as a sentence."""
+"""The project's words for states, events, reasons, rungs and channels, and for spans and distances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from flask_babel import format_datetime
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from server.domain.clocks import Interval, Verdict
+from server.domain.clocks import Verdict
 from server.domain.lifecycle import Event, State
-from server.queries.detail import Line
+from server.domain.policy import RUNGS as HELD
 
 STATES: Mapping[State, Any] = {
     State.SUSPECTED: _l("疑似"),
@@ -31,6 +29,7 @@ STATES: Mapping[State, Any] = {
 EVENTS: Mapping[Event, Any] = {
     Event.OPEN: _l("发现"),
     Event.SIGHTING: _l("再次发现"),
+    Event.ONSET: _l("回看起烟时刻"),
     Event.PICTURE: _l("图片"),
     Event.DISPATCH: _l("派单"),
     Event.SENT: _l("发出通知"),
@@ -39,6 +38,7 @@ EVENTS: Mapping[Event, Any] = {
     Event.REMIND: _l("催办"),
     Event.ESCALATE: _l("升级"),
     Event.BREACH: _l("超时"),
+    Event.CLOCK_BACK: _l("服务器时钟被拨回"),
     Event.REVIEW_REAL: _l("研判为真"),
     Event.ACCEPT: _l("签收"),
     Event.SET_OFF: _l("出发"),
@@ -79,12 +79,21 @@ RUNGS: Mapping[str, Any] = {
     "township": _l("乡镇负责人"),
     "county": _l("县级值班"),
     "city": _l("市级值班"),
+    "departments": _l("部门"),
+}
+SOURCES: Mapping[str, Any] = {
+    "hotline": _l("热线"),
+    "satellite": _l("卫星"),
+    "patrol": _l("巡查"),
+    "inspection": _l("督查"),
 }
 CHANNELS: Mapping[str, Any] = {
     "mqtt": _l("推送"),
     "sms": _l("短信"),
     "voice": _l("电话"),
+    "webpush": _l("浏览器提醒"),
     "chat": _l("工作群"),
+    "webhook": _l("部门系统"),
     "console": _l("本页"),
 }
 NOTICE_STATES: Mapping[str, Any] = {
@@ -93,6 +102,16 @@ NOTICE_STATES: Mapping[str, Any] = {
     "delivered": _l("已送达"),
     "failed": _l("失败"),
     "skipped": _l("不必再发"),
+}
+# What is told to people who need do nothing.
+KINDS: Mapping[str, Any] = {"taken": _l("告知：已签收"), "released": _l("告知：签收已撤回")}
+# Reasons of ours why a notice did not go; those of providers stay in their own words.
+_OUTCOMES: Mapping[str, Any] = {
+    "the incident was over before this could be sent": _l("火点已了结"),
+    "somebody accepted": _l("已有人签收"),
+    "it is not so any more": _l("情况已变"),
+    "the number's texts for today are used up": _l("这个号码今天的短信额度已用完"),
+    "the person has no phone number": _l("没有号码"),
 }
 CLOCKS: Mapping[str, Any] = {"discover": _l("发现"), "respond": _l("响应"), "dispose": _l("处置")}
 VERDICTS: Mapping[Verdict, Any] = {
@@ -108,23 +127,55 @@ CAMERA_STATES: Mapping[str, Any] = {
     "stream_down": _l("无画面"),
     "frozen": _l("画面停住"),
     "resized": _l("画面尺寸变了"),
+    "dark": _l("太暗"),
+    "covered": _l("镜头被遮"),
+    "blurred": _l("画面模糊"),
+    "moved": _l("镜头移位"),
+    "manual": _l("人工操作"),
+    "away": _l("停在别的预置位"),
+    "lost": _l("位置不明"),
+    "overloaded": _l("盒子太慢"),
+    "slow": _l("看着，但计划做不到一分钟"),
     "offline": _l("离线"),
     "unknown": _l("未上报"),
 }
-ROLES: Mapping[str, Any] = {"worker": _l("网格员"), "supervisor": _l("督查"), "admin": _l("管理员")}
-_PARTS: Mapping[str, Any] = {"engine": _l("系统"), "clock": _l("时钟"), "dispatch": _l("调度")}
-_LIMITS: Mapping[str, Any] = {
-    "respond": _l("响应时限"),
-    "dispose": _l("处置时限"),
-    "verify": _l("核查时限"),
-    "close": _l("结案时限"),
+# Why a box sees nothing, by the beginning of its own sentence (detector/camera); what is not here stays as it says it.
+_BLIND: Mapping[str, Any] = {
+    "the camera does not answer": _l("镜头没有应答：查电源和网络"),
+    "the camera refuses the connection": _l("镜头拒绝连接：查地址和端口"),
+    "the camera refuses the password": _l("镜头不认用户名或密码"),
+    "the camera knows no such stream": _l("镜头没有这路视频：查路径"),
+    "the camera knows no such picture": _l("镜头没有这张图：查路径"),
+    "the camera sends what is not video": _l("镜头送来的不是视频：查地址和编码"),
+    "the camera ended the stream": _l("镜头断开了视频"),
+    "the camera takes too long": _l("镜头出图太慢：查线路"),
+    "the connection was lost": _l("连接断了"),
+    "no whole picture": _l("画面不完整：查线路"),
+    "not looked at for": _l("太久没有看：镜头被占用，或盒子太慢"),
+}
+ROLES: Mapping[str, Any] = {
+    "worker": _l("网格员"),
+    "supervisor": _l("督查"),
+    "admin": _l("管理员"),
+    "department": _l("部门"),
 }
 _COMPASS = [_l("北"), _l("东北"), _l("东"), _l("东南"), _l("南"), _l("西南"), _l("西"), _l("西北")]
 _FAULTS: Mapping[str, Any] = {
     "a photograph of the extinguished fire is needed": _l("要有一张火已扑灭的照片。"),
     "there is nothing of yours to undo": _l("没有可以撤销的操作。"),
+    "this appeal was already decided": _l("这个申诉已有结论。"),
     "this answer's id was used for another incident": _l("这个答复编号已用于别的火点。"),
+    "a hand-over names the village or grid that it goes to": _l("请选择接手的村或网格。"),
+    "that village lies in another county: ask the county's duty to hand over to it": _l(
+        "那个村在别的县区，请县级值班转派。"
+    ),
 }
+
+
+def post(level: str, name: str) -> str:
+    """What a post is called: that of its rung."""
+    rung = next((rung for rung, held in HELD.items() if held == (level, name)), name)
+    return str(RUNGS.get(rung, rung))
 
 
 def fault(text: str) -> str:
@@ -132,6 +183,11 @@ def fault(text: str) -> str:
     if text.startswith("the picture"):
         return str(_("照片读不出来，请重拍一张 JPEG 照片。"))
     return str(_FAULTS.get(text, text))
+
+
+def blind(reason: str) -> str:
+    """Why a camera sees nothing, in the reader's language where there is a translation, else as its box says it."""
+    return next((str(text) for known, text in _BLIND.items() if reason.startswith(known)), reason)
 
 
 def compass(bearing: float) -> str:
@@ -146,119 +202,26 @@ def span(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
+def lasting(seconds: float) -> str:
+    """How long something lasted, in words, so that it is not taken for a time of day."""
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return str(_("%(hours)s 小时 %(minutes)s 分", hours=whole // 3600, minutes=whole % 3600 // 60))
+    if whole >= 60:
+        return str(_("%(minutes)s 分 %(seconds)s 秒", minutes=whole // 60, seconds=whole % 60))
+    return str(_("%(seconds)s 秒", seconds=whole))
+
+
 def distance(metres: float) -> str:
     """850 m, 1.2 km."""
     return f"{round(metres / 10) * 10} m" if metres < 1000 else f"{metres / 1000:.1f} km"
 
 
-def why(clock: Interval) -> str:
-    """The verdict's reason in words."""
-    if clock.name != "discover":
-        if clock.elapsed_s is not None:
-            return str(_("报警后 %(span)s", span=span(clock.elapsed_s)))
-        return str(_("超过时限仍未完成") if clock.verdict is Verdict.BROKEN else _("计时中"))
-    if clock.verdict is Verdict.NONE:
-        return str(_("没有镜头看到它起烟"))
-    if clock.best_s is not None and clock.elapsed_s is None:
-        return str(_("至少 %(best)s 秒；起烟前没有干净画面", best=f"{clock.best_s:.1f}"))
-    if clock.verdict is Verdict.KEPT:
-        return str(_("起烟到报警最多 %(worst)s 秒", worst=f"{clock.elapsed_s:.1f}"))
-    return str(_("起烟到报警 %(best)s–%(worst)s 秒", best=f"{clock.best_s:.1f}", worst=f"{clock.elapsed_s:.1f}"))
-
-
-def who(line: Line) -> str:
-    """Who wrote a line."""
-    return line.person or str(_PARTS.get(line.system or "", line.system or ""))
-
-
-def describe(line: Line) -> str:
-    """A journal line as a short sentence, without its time and its author."""
-    say = _DESCRIBED.get(line.event)
-    text = say(line) if say else str(EVENTS[line.event])
-    note = str(line.data.get("note") or "").strip()
-    return f"{text}：{note}" if note and language_is_chinese() else f"{text}: {note}" if note else text
-
-
-def language_is_chinese() -> bool:
-    """Which punctuation to use."""
-    from server.web.i18n import language
-
-    return language() == "zh"
-
-
-def _opened(line: Line) -> str:
-    if not line.data.get("camera"):
-        return str(
-            _("重开前次火点 %(code)s", code=line.data["reopens"]) if line.data.get("reopens") else EVENTS[line.event]
-        )
-    sure = float(line.data.get("confidence") or 0)
-    return str(_("镜头 %(camera)s 发现烟，把握 %(sure)s%%", camera=line.data.get("camera", ""), sure=round(sure * 100)))
-
-
-def _notice(line: Line) -> str:
-    rung = RUNGS.get(str(line.data.get("rung")), "")
-    about = f"{rung} {line.about}" if line.about else str(rung)
-    channel = CHANNELS.get(str(line.data.get("channel")), str(line.data.get("channel") or ""))
-    if line.event is Event.SENT:
-        return str(_("通知 %(about)s（%(channel)s）", about=about, channel=channel))
-    if line.event is Event.DELIVERED:
-        return str(_("%(about)s 已收到（%(channel)s）", about=about, channel=channel))
-    reason = str(line.data.get("reason") or "")
-    if reason == "nobody holds this post":
-        reason = str(_("没有人在岗"))
-    elif reason.startswith("no channel reaches"):
-        reason = str(_("没有能用的渠道"))
-    return str(_("未能通知 %(about)s：%(reason)s", about=about, reason=reason))
-
-
-def _clock(line: Line) -> str:
-    rungs = _("、").join(str(RUNGS.get(rung, rung)) for rung in line.data.get("rungs", ()))
-    step = str(line.data.get("step", "")).partition("@")[0]
-    limit = _LIMITS.get(step.partition(".")[0], step)
-    texts = {
-        Event.REMIND: _("%(limit)s：催办%(rungs)s", limit=limit, rungs=rungs),
-        Event.ESCALATE: _("%(limit)s：升级告知%(rungs)s", limit=limit, rungs=rungs),
-        Event.BREACH: _("%(limit)s已过，告知%(rungs)s", limit=limit, rungs=rungs),
-    }
-    text = str(texts[line.event])
-    if line.due_at is not None:
-        text += str(_("（应于 %(due)s）", due=_exact(line.due_at)))
-    return text
-
-
-def _exact(value: datetime) -> str:
-    return str(format_datetime(value, "HH:mm:ss.SSS"))
-
-
-def _picture(line: Line) -> str:
-    return str(_("收到现场照片") if line.data.get("kind") == "disposal" else _("收到镜头图片"))
-
-
-def _false(line: Line) -> str:
-    reason = REASONS.get(str(line.data.get("reason")), str(line.data.get("reason") or ""))
-    texts = {Event.REPORT_FALSE: _("现场不是火（%(reason)s）", reason=reason)}
-    return str(texts.get(line.event) or _("判为误报（%(reason)s）", reason=reason))
-
-
-def _excuse(line: Line) -> str:
-    reason = EXCUSES.get(str(line.data.get("reason")), str(line.data.get("reason") or ""))
-    return str(_("免责（%(reason)s）", reason=reason)) if reason else str(EVENTS[Event.EXCUSE])
-
-
-_DESCRIBED: Mapping[Event, Callable[[Line], str]] = {
-    Event.OPEN: _opened,
-    Event.SIGHTING: lambda line: str(_("镜头 %(camera)s 再次看到", camera=line.data.get("camera", ""))),
-    Event.PICTURE: _picture,
-    Event.SENT: _notice,
-    Event.DELIVERED: _notice,
-    Event.UNREACHED: _notice,
-    Event.REMIND: _clock,
-    Event.ESCALATE: _clock,
-    Event.BREACH: _clock,
-    Event.REOPEN: lambda line: str(_("重开，新编号 %(code)s", code=line.data.get("opened", ""))),
-    Event.TRANSFER: lambda line: str(_("转派给 %(place)s", place=line.to_place or line.data.get("to", ""))),
-    Event.REPORT_FALSE: _false,
-    Event.MARK_FALSE: _false,
-    Event.EXCUSE: _excuse,
-    Event.UNDO: lambda line: str(_("撤销第 %(seq)s 行", seq=line.data.get("undoes", ""))),
-}
+def outcome(error: str | None) -> str:
+    """Why a notice did not go, or need not."""
+    if error is None:
+        return ""
+    if error.startswith("it arrived by "):
+        channel = error.removeprefix("it arrived by ")
+        return str(_("已由%(channel)s送达", channel=CHANNELS.get(channel, channel)))
+    return str(_OUTCOMES.get(error, error))

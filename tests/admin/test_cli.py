@@ -14,7 +14,9 @@ from werkzeug.security import check_password_hash
 from demo.region import FOLDER
 from server.admin.cli import main
 from server.db import Database
+from server.domain.place import distance_m
 from server.models import Camera, EdgeBox, Person, PolicyVersion
+from tests.support.brokers import may_connect, mosquitto_with
 
 CAMERA = (
     "--id west --edge edge-9 --county 330802 --name 石梁"
@@ -137,7 +139,11 @@ def test_cameras_come_from_yaml_and_csv_all_or_none(
     place = "lat: 28.9, lon: 118.8, height_m: 40, pan: 0, tilt: -1, hfov: 30"
     good = f"  - {{id: one, edge: e, county: '330802', name: 一, {place}}}\n"
     (tmp_path / "bad.yaml").write_text(
-        "cameras:\n" + good + good + good.replace("one", "two").replace("330802", "330800").replace("-1", "x")
+        "cameras:\n"
+        + good
+        + good
+        + good.replace("one", "two").replace("330802", "330800").replace("-1", "x")
+        + good.replace("one", "three").replace("28.9", "29.8")
     )
     (tmp_path / "good.yaml").write_text("cameras:\n" + good)
     (tmp_path / "good.csv").write_text(
@@ -148,13 +154,43 @@ def test_cameras_come_from_yaml_and_csv_all_or_none(
     refused = capsys.readouterr().err
     assert "camera 2: the camera 'one' is there twice" in refused
     assert "camera 3: tilt: input should be a valid number" in refused
+    assert "camera 4: 29.8, 118.8 is more than 20 km outside 柯城区" in refused
     with database.read() as session:
         assert session.scalars(select(EdgeBox)).all() == []
     assert run(f"camera import {tmp_path / 'good.yaml'}") == 0
     assert run(f"camera import {tmp_path / 'good.csv'}") == 0
     with database.read() as session:
         assert [camera.id for camera in session.scalars(select(Camera).order_by(Camera.id))] == ["one", "two"]
+    (tmp_path / "good.yaml").write_text("cameras:\n" + good.replace("lat:", "crs: gcj02, lat:"))
+    assert run(f"camera import {tmp_path / 'good.yaml'}") == 0
+    with database.read() as session:
+        moved = session.get_one(Camera, "one")
+        assert 500 < distance_m(28.9, 118.8, moved.lat, moved.lon) < 650
     for content in ("5", "cameras: [5]", "cameras: [", "{}"):
         (tmp_path / "no.yaml").write_text(content)
         assert run(f"camera import {tmp_path / 'no.yaml'}") == 1
     database.dispose()
+
+
+def test_the_brokers_users_and_rules_are_files_that_mosquitto_takes(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine's printed password opens a real mosquitto with the printed rules; a stranger gets none."""
+    assert run("init") == 0
+    assert run(f"region import {FOLDER}") == 0
+    assert run(f"camera add {CAMERA}") == 0
+    capsys.readouterr()
+    file = tmp_path / "users"
+    passwords = {}
+    for name in ("engine", "edge-9", "engine"):
+        assert run(f"broker password {name} {file}") == 0
+        passwords[name] = capsys.readouterr().out.strip()
+    assert file.stat().st_mode & 0o077 == 0
+    assert run(f"broker password stranger {file}") == 1
+    assert "neither a part of the system" in capsys.readouterr().err
+    assert run("broker rules") == 0
+    rules = capsys.readouterr().out
+    with mosquitto_with(tmp_path / "mosquitto", file.read_text(), rules) as broker:
+        assert may_connect(broker, "engine", passwords["engine"])
+        assert may_connect(broker, "edge-9", passwords["edge-9"])
+        assert not may_connect(broker, "edge-9", "another")

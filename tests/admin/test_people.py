@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -16,14 +17,16 @@ from demo.people import add_people
 from demo.region import FOLDER
 from server.admin.people import export_people, import_people
 from server.admin.phones import to_e164
-from server.admin.region import check_region, import_region
+from server.admin.region import import_region
+from server.admin.region_files import read_region
 from server.admin.tables import Refused
 from server.db import Database
 from server.domain.errors import Invalid
-from server.models import Duty, Person
+from server.models import Duty, Person, PushSubscription
 from server.queries import preflight
 from tests.support.world import COUNTY, NEIGHBOUR, TOWNSHIP, VILLAGE, World
 
+ZONE = ZoneInfo("Asia/Shanghai")
 HEADER = "login,name,phone,language,role,area,post,division,starts_at,ends_at\n"
 
 
@@ -109,7 +112,7 @@ def refusals(world: World, path: Path) -> list[str]:
     with world.database.read() as session:
         before = (set(session.scalars(select(Person.login))), len(session.scalars(select(Duty.id)).all()))
     with pytest.raises(Refused) as refused, world.database.write() as session:
-        import_people(session, path)
+        import_people(session, path, ZONE)
     with world.database.read() as session:
         assert before == (set(session.scalars(select(Person.login))), len(session.scalars(select(Duty.id)).all()))
     return [str(problem) for problem in refused.value.problems]
@@ -123,10 +126,10 @@ def test_people_and_duties_come_in_and_twice_changes_nothing(world: World, file:
         f"li,Li,+1 202 555 0153,en,supervisor,{COUNTY},,,,",
     )
     with world.database.write() as session:
-        done = import_people(session, path)
+        done = import_people(session, path, ZONE)
         assert (done.people_added, done.duties_added) == (2, 2)
     with world.database.write() as session:
-        done = import_people(session, path)
+        done = import_people(session, path, ZONE)
         assert (done.people_added, done.people_changed, done.duties_added, done.duties_ended) == (0, 0, 0, 0)
         person = session.scalars(select(Person).where(Person.login == "wang")).one()
         assert (person.phone, person.language, person.password_hash) == ("+8613800138000", "zh", None)
@@ -145,7 +148,7 @@ def test_every_fault_is_told_by_its_line_and_nothing_is_written(world: World, fi
         f"f,某,,zh,worker,{VILLAGE},,,,",
         f"g,某,13800138006,zh,worker,{VILLAGE},king,,,",
         f"h,某,13800138007,zh,worker,{VILLAGE},leader,{VILLAGE},,",
-        f"i,某,13800138008,zh,worker,{VILLAGE},deputy,,2026-10-01,",
+        f"i,某,13800138008,zh,worker,{VILLAGE},deputy,,soon,",
         f"j,某,13800138009,zh,worker,{VILLAGE},deputy,,2026-10-02T00:00Z,2026-10-01T00:00Z",
         f"engine,某,13800138010,zh,worker,{VILLAGE},,,,",
         f"edge-1,某,13800138011,zh,worker,{VILLAGE},,,,",
@@ -157,7 +160,7 @@ def test_every_fault_is_told_by_its_line_and_nothing_is_written(world: World, fi
     assert [sentence.split(":")[0] for sentence in found] == [f"people.csv, line {n}" for n in range(3, 19)]
     words = [
         *("login", "no name", "not a telephone number", "the role", "the language", "the area", "has no phone"),
-        *("the post", "is held in a township", "has no offset", "before it starts", "part of the system"),
+        *("the post", "is held in a township", "is not a time", "before it starts", "part of the system"),
         *("part of the system", "described otherwise in line 2", "the same number as good", "has an owner without end"),
     ]
     assert [word for word, sentence in zip(words, found, strict=True) if word not in sentence] == []
@@ -172,19 +175,19 @@ def test_a_post_is_handed_over_by_ending_one_duty_and_beginning_the_next(
         f"new,新某,13800138000,zh,worker,{VILLAGE},owner,{VILLAGE},,",
     )
     with world.database.write() as session:
-        done = import_people(session, path)
+        done = import_people(session, path, ZONE)
     assert (done.people_added, done.duties_added, done.duties_ended) == (1, 1, 1)
 
 
 def test_what_is_exported_comes_in_again_and_changes_nothing(world: World, tmp_path: Path) -> None:
     """Everybody with their duties; people from elsewhere read the same file."""
     with world.database.read() as session:
-        assert export_people(session, tmp_path / "people.csv") == 9
+        assert export_people(session, tmp_path / "people.csv", ZONE) == 9
     with world.database.write() as session:
-        done = import_people(session, tmp_path / "people.csv")
+        done = import_people(session, tmp_path / "people.csv", ZONE)
         assert (done.people_added, done.people_changed, done.duties_added, done.duties_ended) == (0, 0, 0, 0)
         session.execute(delete(Duty))
-        assert import_people(session, tmp_path / "people.csv").duties_added == 8
+        assert import_people(session, tmp_path / "people.csv", ZONE).duties_added == 8
 
 
 @pytest.mark.parametrize("text", ["", "login\nx\n", "login,name,phone,language,role\n"])
@@ -206,13 +209,13 @@ def test_a_line_with_too_many_values_is_named(world: World, file: Callable[..., 
 def test_preflight_names_each_post_nobody_holds(world: World) -> None:
     """The neighbour village has no deputy, the other township no leader …; an ended duty counts as none."""
     with world.database.write() as session:
-        found = {(gap.division, gap.post) for gap in preflight.gaps(session, world.now)}
+        found = {(gap.division, gap.post) for gap in preflight.gaps(session, world.now, zone=ZONE)}
         assert (NEIGHBOUR, "deputy") in found
         assert (VILLAGE, "owner") not in found
         duty = session.scalars(select(Duty).where(Duty.division_code == VILLAGE, Duty.post == "owner")).one()
         duty.ends_at = world.now
         session.flush()
-        assert (VILLAGE, "owner") in {(gap.division, gap.post) for gap in preflight.gaps(session, world.now)}
+        assert (VILLAGE, "owner") in {(gap.division, gap.post) for gap in preflight.gaps(session, world.now, zone=ZONE)}
 
 
 def test_preflight_names_who_has_no_channel(world: World) -> None:
@@ -221,12 +224,33 @@ def test_preflight_names_who_has_no_channel(world: World) -> None:
         owner = session.get_one(Person, world.people["worker-1"])
         owner.phone = None
         session.flush()
-        silent = [gap for gap in preflight.gaps(session, world.now) if gap.division == VILLAGE]
+        silent = [gap for gap in preflight.gaps(session, world.now, zone=ZONE) if gap.division == VILLAGE]
         assert [gap.post for gap in silent] == ["owner"]
         assert "worker-1" in str(silent[0])
         owner.password_hash = "scrypt:…"
         session.flush()
-        assert [gap for gap in preflight.gaps(session, world.now) if gap.division == VILLAGE] == []
+        assert [gap for gap in preflight.gaps(session, world.now, zone=ZONE) if gap.division == VILLAGE] == []
+
+
+def test_preflight_counts_every_channel_that_leads_to_somebody(world: World) -> None:
+    """A robot or a webhook by the file of addresses, a browser that asked for push: each only where it is set up."""
+    with world.database.write() as session:
+        owner = session.get_one(Person, world.people["worker-1"])
+        owner.phone = None
+
+        def reached(**channels: Collection[str] | None) -> bool:
+            session.flush()
+            found = preflight.gaps(session, world.now, zone=ZONE, channels=channels, prefix=VILLAGE)
+            return ("owner", "silent") not in {(gap.post, gap.kind) for gap in found}
+
+        assert not reached(mqtt=None, sms=None, voice=None, webpush=None, chat=["group"], webhook=[])
+        assert reached(sms=None, chat=["group", "worker-1"])
+        assert reached(webhook=["worker-1"])
+        push = PushSubscription(person_id=owner.id, endpoint="https://push.example/1", p256dh="k", auth="a")
+        push.created_at = world.now
+        session.add(push)
+        assert reached(webpush=None)
+        assert not reached(sms=None)
 
 
 def test_preflight_finds_a_hole_in_the_roster_before_it_comes(world: World) -> None:
@@ -241,7 +265,7 @@ def test_preflight_finds_a_hole_in_the_roster_before_it_comes(world: World) -> N
         session.flush()
 
         def holes(days: int) -> list[tuple[object, object]]:
-            found = preflight.gaps(session, world.now, ahead=timedelta(days=days), prefix=VILLAGE)
+            found = preflight.gaps(session, world.now, zone=ZONE, ahead=timedelta(days=days), prefix=VILLAGE)
             return [(gap.since, gap.until) for gap in found]
 
         assert holes(0) == []
@@ -257,17 +281,17 @@ def test_preflight_finds_a_hole_in_the_roster_before_it_comes(world: World) -> N
 def test_the_demos_people_leave_no_gap_and_come_once(database: Database) -> None:
     """Two for each village, one for each township, county and the city, an admin; fictional numbers, no passwords."""
     with database.write() as session:
-        import_region(session, check_region(FOLDER, {}))
+        import_region(session, read_region(FOLDER))
     with database.write() as session:
         assert add_people(session) == 2 * 1664 + 100 + 6 + 1 + 1
     with database.write() as session:
         assert add_people(session) == 0
-        assert preflight.gaps(session, datetime(2026, 10, 8, tzinfo=UTC)) == []
+        assert preflight.gaps(session, datetime(2026, 10, 8, tzinfo=UTC), zone=ZONE) == []
         phones = session.scalars(select(Person.phone)).all()
         assert len(set(phones)) == len(phones)
         assert all(phone is not None and phone.startswith("+8612") for phone in phones)
         assert all("虚构" in name for name in session.scalars(select(Person.name)))
         assert session.scalars(select(Person.id).where(Person.password_hash.is_not(None))).all() == []
         session.execute(delete(Duty).where(Duty.division_code == "330802100001", Duty.post == "owner"))
-        gaps = preflight.gaps(session, datetime(2026, 10, 8, tzinfo=UTC))
+        gaps = preflight.gaps(session, datetime(2026, 10, 8, tzinfo=UTC), zone=ZONE)
         assert [(gap.division, gap.post) for gap in gaps] == [("330802100001", "owner")]

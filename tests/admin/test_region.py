@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
+from shapely.geometry import mapping, shape
 from sqlalchemy import func, select
 
 from demo.region import FOLDER
 from server.admin import crs
 from server.admin.region import check_region, import_region, known_outlines, strangers
+from server.admin.region_files import read_region
 from server.admin.tables import Refused
 from server.db import Database
 from server.domain.place import bearing_to, distance_m
@@ -221,15 +224,51 @@ def test_gcj02_lies_465_m_east_and_345_m_south_at_quzhou() -> None:
     assert np.allclose(crs.gcj02_to_wgs84(there), here, atol=1e-8)
 
 
-def test_the_real_gcj02_counties_are_caught(shared: Path, tmp_path: Path, database: Database) -> None:
+def test_chinese_web_maps_are_converted_as_published() -> None:
+    """The values that the usual libraries give for one point in Beijing (coordtransform's own examples)."""
+    point = np.array([[116.404, 39.915]])
+    assert np.allclose(crs.wgs84_to_gcj02(point), [[116.41024449916938, 39.91640428150164]], atol=1e-9)
+    from_baidu = crs.gcj02_to_wgs84(np.array([[116.39762729119315, 39.90865673957631]]))
+    assert np.allclose(crs.bd09_to_wgs84(point), from_baidu, atol=1e-9)
+
+
+def test_a_layer_in_bd09_is_told_by_its_neighbours_and_converted(folder: Callable[..., Path]) -> None:
+    """The villages as a Baidu map has them: refused as WGS-84, and in their places when declared."""
+    back = {
+        code: shapely.transform(shape(outline), _to_bd09) for code, outline in SHAPES.items() if code != "330802100"
+    }
+    path = folder()
+    every = json.loads((path / "outlines.geojson").read_text())["features"]
+    town = [one for one in every if one["properties"]["code"] == "330802100"]
+    below = [
+        {"type": "Feature", "properties": {"code": code}, "geometry": mapping(outline)}
+        for code, outline in back.items()
+    ]
+    (path / "outlines.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": town}))
+    (path / "villages.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": below}))
+    assert "villages.geojson: looks like bd09 beside outlines.geojson" in refusal(path)
+    read = check_region(path, {}, layer_crs={"villages.geojson": "bd09"})
+    found = read.rows["330802100201"].geometry
+    assert found is not None
+    assert found.symmetric_difference(shape(SHAPES["330802100201"])).area < 1e-6 * found.area
+
+
+def _to_bd09(points: Any) -> Any:
+    """WGS-84 to BD-09 by turning its way back round."""
+    guess = points + (points - crs.bd09_to_wgs84(points))
+    for _ in range(6):
+        guess = guess + (points - crs.bd09_to_wgs84(guess))
+    return guess
+
+
+def test_the_real_gcj02_counties_are_caught(shared: Path, tmp_path: Path) -> None:
     """The trap: the same counties in GCJ-02, unlabelled, beside WGS-84 townships, and alone beside a loaded region."""
     trap = json.loads((shared / "data/geo/counties_gcj02.geojson").read_text())
     del trap["metadata"]
     shutil.copy(FOLDER / "divisions.csv", tmp_path)
     (tmp_path / "counties.geojson").write_text(json.dumps(trap))
-    with database.write() as session:
-        import_region(session, check_region(FOLDER, {}))
-        known = known_outlines(session)
+    rows = read_region(FOLDER).rows.values()
+    known = {row.code: row.geometry for row in rows if row.geometry is not None}
     with pytest.raises(Refused, match="counties.geojson: looks like gcj02 beside the region in the database"):
         check_region(tmp_path, known)
     check_region(tmp_path, known, crs="gcj02")
@@ -256,7 +295,7 @@ def test_a_layer_converted_without_need_is_caught(tmp_path: Path) -> None:
 def test_a_layer_that_names_its_system_is_taken_at_its_word(folder: Callable[..., Path]) -> None:
     """A labelled GCJ-02 layer is refused as WGS-84 and converted when declared."""
     labelled = folder(metadata={"crs": "GCJ-02"})
-    assert "import it with --layer-crs outlines.geojson=gcj02" in refusal(labelled)
+    assert "give --layer-crs outlines.geojson=gcj02" in refusal(labelled)
     converted = check_region(labelled, {}, crs="gcj02").rows["330802100"].geometry
     assert converted is not None
     assert converted.bounds[0] == pytest.approx(118.70 - 465 / 97_300, abs=2e-4)

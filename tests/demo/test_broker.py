@@ -98,6 +98,22 @@ def test_retained_messages_reach_only_those_who_may_read_them(broker: RunningBro
     assert worker.received == [("person/worker-1/notice", b"hello")]
 
 
+def test_nothing_is_lost_on_one_phone_while_others_come(broker: RunningBroker) -> None:
+    """Notice after notice to one phone, while others connect and subscribe: it gets each."""
+    engine = Client(broker, "engine", f"{ROOT}/#")
+    worker = Client(broker, "worker-1", f"{ROOT}/person/worker-1/notice")
+    others = Client(broker, "dispatch")
+    told = [b"%d" % number for number in range(150)]
+    with clients(engine, worker, others):
+        for number, payload in enumerate(told):
+            others.client.subscribe(f"{ROOT}/person/p{number}/notice", qos=1)
+            engine.client.publish(f"{ROOT}/person/worker-1/notice", payload, qos=1)
+        while ("person/worker-1/notice", told[-1]) not in worker.received:
+            worker.arrived.clear()
+            assert worker.arrived.wait(10)
+    assert [payload for _, payload in worker.received] == told
+
+
 def test_a_wrong_password_or_an_unknown_name_is_kept_out(broker: RunningBroker) -> None:
     """No anonymous clients, no guessing."""
     for name, password in (("worker-1", "wrong"), ("nobody", "anything")):

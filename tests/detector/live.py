@@ -73,7 +73,7 @@ class LiveServer:
         self._script = script
         self._closing = threading.Event()
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def url(self) -> str:

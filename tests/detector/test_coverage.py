@@ -16,9 +16,9 @@ from camera_sim.scene import Scene
 from camera_sim.spec import builtin_scenes, load_spec
 from detector.coverage import Ledger, state_of
 from detector.frame import Image
-from detector.outbox import Outbox
-from detector.scenery import LOOKS, Scenery
-from detector.timekeeper import Timekeeper
+from detector.link.outbox import Outbox
+from detector.link.timekeeper import Timekeeper
+from detector.vision.scenery import LOOKS, Scenery
 from detector.wire import CameraState, CoverageReport
 from server.db import Database
 from server.queries.coverage import coverage
@@ -226,7 +226,7 @@ def test_the_box_tells_what_the_picture_shows() -> None:
     bench = Bench(camera("west"))
     bench.model.sees = [SMOKE]
     bench.run(20)
-    watch = bench._watches[0]
+    watch = bench.watches[0]
     assert watch.status(bench.clock.monotonic()).state == "ok"
     assert watch.looks >= 3
     for _ in range(120):

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,8 +17,8 @@ import pytest
 import yaml
 
 from detector.errors import ModelError
-from detector.model import SHIPPED, Backend, Detection, load_model
-from detector.yolo import decode, letterbox
+from detector.vision.model import SHIPPED, Backend, Detection, load_model
+from detector.vision.yolo import decode, letterbox
 
 
 def picture_of(shared: Path, frame: str) -> np.ndarray:
@@ -161,3 +165,39 @@ def test_a_card_that_is_none_is_named(copy: Path) -> None:
     change_card(copy, sha256="short")
     with pytest.raises(ModelError, match="sha256"):
         load_model(copy)
+
+
+def test_damaged_weights_beside_an_xml_are_named(tmp_path: Path) -> None:
+    """The .bin is under the card's digest too: one flipped byte, a missing file, a card that says nothing of it."""
+    for suffix in (".xml", ".bin", ".yaml"):
+        shutil.copy(SHIPPED.with_name(f"smoke-int8{suffix}"), tmp_path / f"m{suffix}")
+    model, weights, card = (tmp_path / f"m{suffix}" for suffix in (".xml", ".bin", ".yaml"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ModelError, match=r"m\.bin is damaged or not the one on its card"):
+        load_model(model)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"m\.bin is not beside it"):
+        load_model(model)
+    weights.write_bytes(whole)
+    card.write_text(re.sub("weights_sha256.*\n", "", card.read_text()))
+    with pytest.raises(ModelError, match="its card has no weights_sha256"):
+        load_model(model)
+
+
+STRANGER = """
+import os, threading
+os.environ.pop("CI", None)
+from detector.vision.model import load_model, SHIPPED
+load_model(SHIPPED, "openvino", 1)
+print(sorted(os.listdir(os.environ["HOME"])), [thread.name for thread in threading.enumerate()])
+"""
+
+
+def test_nobody_is_told_that_a_box_has_started(tmp_path: Path) -> None:
+    """OpenVINO would count its imports at its maker's: no identity is made up for that, and no thread sends it."""
+    pytest.importorskip("openvino")
+    ran = subprocess.run(
+        [sys.executable, "-c", STRANGER], env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, check=True
+    )
+    assert ran.stdout.decode().strip() == "[] ['MainThread']"

@@ -8,14 +8,17 @@ import resource
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from detector.errors import OutboxError
-from detector.outbox import Outbox
+from detector.link.outbox import Outbox
+from detector.wire import ClockOffset, Interval, Onset, OnsetPicture, Sighting
 from tests.detector.make import START, sighting
 
 JPEG = b"\xff\xd8" + bytes(1000)
@@ -74,6 +77,61 @@ def test_what_is_refused_for_good_is_parked_with_its_reason(outbox: Outbox) -> N
     parked = [(item.id, item.part, item.parked) for item in outbox.listing() if item.parked]
     reason = "camera cam-1 is not registered"
     assert parked == [(bad.id, "sighting", reason), (bad.id, "picture", reason)]
+
+
+def onset_of(found: Sighting, jpeg: bytes) -> tuple[Onset, dict[str, bytes]]:
+    """When that sighting's smoke first showed, with its two pictures."""
+    key = str(uuid.uuid4())
+    pictures = {f"{key}.clean": jpeg, f"{key}.first": jpeg}
+    frame = OnsetPicture(at=START, sha256="0" * 64, bytes=len(jpeg))
+    onset = Onset(
+        id=key,
+        sighting=found.id,
+        t0=Interval(earliest=START, latest=START),
+        clock=ClockOffset(),
+        frames=9,
+        box=found.box,
+        frame=found.frame,
+        clean=frame,
+        first=frame,
+    )
+    return onset, pictures
+
+
+def test_an_onset_follows_its_sighting_and_its_pictures_follow_it(outbox: Outbox) -> None:
+    """Each is due only once the server has what it belongs to; it comes back as it went in."""
+    found = sighting(JPEG)
+    outbox.put(found, JPEG, START)
+    onset, pictures = onset_of(found, JPEG)
+    outbox.put_onset(onset, pictures, START)
+    assert outbox.due("onset", 10) == []
+    outbox.stored(found.id, "sighting")
+    assert outbox.due("onset", 10) == [onset.id]
+    assert outbox.onset(onset.id) == onset
+    assert outbox.due("picture", 10) == [found.id]
+    outbox.stored(onset.id, "onset")
+    assert outbox.due("picture", 10) == [found.id, *pictures]
+    for key in pictures:
+        assert outbox.picture(key) == JPEG
+        outbox.stored(key, "picture")
+    assert outbox.due("picture", 10) == [found.id]
+
+
+@pytest.mark.parametrize("part", ["sighting", "onset"])
+def test_what_belongs_to_a_refused_message_is_parked_with_it(
+    outbox: Outbox, part: Literal["sighting", "onset"]
+) -> None:
+    """A refused sighting takes its onset and all pictures along, a refused onset its own two."""
+    found = sighting(JPEG)
+    outbox.put(found, JPEG, START)
+    onset, pictures = onset_of(found, JPEG)
+    outbox.put_onset(onset, pictures, START)
+    if part == "onset":
+        outbox.stored(found.id, "sighting")
+    outbox.refused(found.id if part == "sighting" else onset.id, part, "no")
+    assert outbox.due("onset", 10) == []
+    assert outbox.due("picture", 10) == ([] if part == "sighting" else [found.id])
+    assert {item.parked for item in outbox.listing() if item.id in pictures} == {"no"}
 
 
 def test_space_is_made_by_dropping_pictures_never_alarms(tmp_path: Path) -> None:
@@ -144,6 +202,33 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert aside.read_bytes().startswith(b"this is no database")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_torn_file_still_holds_is_taken_over(tmp_path: Path, seed: int) -> None:
+    """Pages overwritten, or the end cut off: alarms that can still be read are sent, what cannot be is not made up."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    found = {each.id: each for each in (sighting(JPEG) for _ in range(60))}
+    for each in found.values():
+        box.put(each, JPEG, START)
+    box.close()
+    data = bytearray(path.read_bytes())
+    chance = random.Random(seed)
+    if seed % 2:
+        del data[chance.randrange(len(data) // 2, len(data)) :]
+    else:
+        at = chance.randrange(8192, len(data) - 4096)
+        data[at : at + 4096] = chance.randbytes(4096)
+    path.write_bytes(data)
+    box = Outbox(path)
+    kept = box.due("sighting", 100)
+    assert len(kept) >= 20
+    assert all(box.sighting(key) == found[key] for key in kept)
+    late = sighting()
+    assert box.put(late, None, START)
+    assert box.due("sighting", 100) == [*kept, late.id]
+    box.close()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A data folder below a file gets one sentence naming it."""
     (tmp_path / "file").write_text("")
@@ -154,7 +239,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from detector.outbox import Outbox
+from detector.link.outbox import Outbox
 from tests.detector.make import START, sighting
 box = Outbox(Path(sys.argv[1]))
 jpeg = b"\\xff\\xd8" + bytes(20000)

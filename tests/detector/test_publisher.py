@@ -18,9 +18,9 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from detector.clock import SystemClock
-from detector.outbox import Outbox
-from detector.publisher import Broker, Publisher
-from detector.timekeeper import Timekeeper
+from detector.link.outbox import Outbox
+from detector.link.publisher import Broker, Publisher
+from detector.link.timekeeper import Timekeeper
 from detector.wire import CameraStatus
 from tests.detector.make import START, sighting
 from tests.support.brokers import PASSWORDS, RunningBroker
@@ -77,6 +77,8 @@ class Server:
             self.messages.append(body)
             self.order.append("sighting")
             self._answer(body["id"], "sighting", again)
+        elif parts[4] == "onset":
+            self._answer(json.loads(message.payload)["id"], "onset", again=False)
         elif parts[4] == "picture":
             again = parts[5] in self.pictures
             self.pictures[parts[5]] = bytes(message.payload)
@@ -117,7 +119,7 @@ def sending(broker: RunningBroker, outbox: Outbox, clock: SystemClock | None = N
     access = Broker(broker.host, broker.port, EDGE, PASSWORDS[EDGE])
     publisher = Publisher(EDGE, access, outbox, Timekeeper(clock or SystemClock()))
     stop = threading.Event()
-    thread = threading.Thread(target=publisher.run, args=(stop,))
+    thread = threading.Thread(target=publisher.run, args=(stop,), daemon=True)
     publisher.start()
     thread.start()
     try:
@@ -252,9 +254,9 @@ SENDER = """
 import sys, threading
 from pathlib import Path
 from detector.clock import SystemClock
-from detector.outbox import Outbox
-from detector.publisher import Broker, Publisher
-from detector.timekeeper import Timekeeper
+from detector.link.outbox import Outbox
+from detector.link.publisher import Broker, Publisher
+from detector.link.timekeeper import Timekeeper
 from tests.detector.make import START, sighting
 host, port, name, password, path = sys.argv[1:]
 box = Outbox(Path(path))

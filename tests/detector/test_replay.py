@@ -12,23 +12,23 @@ import cv2
 import numpy as np
 import pytest
 
+from detector.camera.footage import open_footage
 from detector.errors import StreamError
-from detector.footage import open_footage
-from detector.replay import main
+from detector.measure.replay import main
 from tests.detector.live import noise
 from tests.detector.make import START
 
 
 @pytest.fixture
 def plume(shared: Path, tmp_path: Path) -> Path:
-    """Five frames without anything, then eight of a real plume."""
+    """Five frames without anything, then eight of a real plume, ten seconds apart."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in range(1, 6):
         cv2.imwrite(str(folder / f"{number:04d}.jpg"), np.full((480, 640, 3), 128, np.uint8))
     source = shared / "data" / "smoke" / "sequences" / "boucher-hill-west-2017-12-07"
     for number in range(6, 14):
-        (folder / f"{number:04d}.jpg").write_bytes((source / f"{number:04d}.jpg").read_bytes())
+        (folder / f"{number:04d}.jpg").write_bytes((source / f"{10 * number:04d}.jpg").read_bytes())
     return folder
 
 
@@ -121,3 +121,19 @@ def test_a_missing_model_ends_the_replay(tmp_path: Path, capsys: pytest.CaptureF
     """Before any picture is read."""
     assert main([str(tmp_path), "--model", str(tmp_path / "none.onnx")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """2.png before 10.png, in the folder or in its images/."""
+    (tmp_path / "images").mkdir()
+    for number in (10, 2, 1):
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), noise(number))
+    frames = list(open_footage(tmp_path, 10, START))
+    for frame, number in zip(frames, (1, 2, 10), strict=True):
+        assert np.array_equal(frame.image, noise(number))
+
+
+def test_an_onset_after_the_last_frame_is_refused(plume: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing can be said of a delay then."""
+    assert main([str(plume), "--onset", "14"]) == 2
+    assert "lies after the last frame, 13" in capsys.readouterr().err

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import pytest
 
 from camera_sim.server import CameraServer, open_camera
+from detector.camera.rtsp import RtspSource
+from detector.camera.stream import Stream
 from detector.clock import SystemClock
 from detector.errors import StreamError
-from detector.rtsp import RtspSource
-from detector.stream import Stream
 from tests.detector.live import noise
 
 CAMERA = "recording"
@@ -84,3 +85,53 @@ def test_a_wrong_path_is_named(cameras: CameraServer) -> None:
     """The sentence says what to check."""
     with pytest.raises(StreamError, match="knows no such stream: check the path in its URL"):
         RtspSource(cameras.url(CAMERA) + "-2", SystemClock())
+
+
+def frames_until(stream: Stream, wanted: Callable[[], bool]) -> None:
+    """Step, looking at each new picture."""
+    seen = stream.index
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        stream.step()
+        if stream.index != seen:
+            seen = stream.index
+            stream.newest()
+        if wanted():
+            return
+    raise AssertionError(f"the camera is {stream.health()} after {stream.index} pictures")
+
+
+def test_broken_video_is_named_survived_and_over(cameras: CameraServer, stream: Stream) -> None:
+    """Damaged H.264 over RTSP: said while it lasts, and pictures come again when it is whole."""
+    step_until(stream, "ok")
+    cameras.spoil(CAMERA, damaged=True)
+    frames_until(stream, lambda: "damaged video" in str(stream.health().reason))
+    cameras.spoil(CAMERA)
+    before = stream.index
+    frames_until(stream, lambda: stream.index > before + 2)
+    assert stream.health().state == "ok"
+
+
+def test_time_stamps_that_jump_back_over_rtsp_are_named(cameras: CameraServer, stream: Stream) -> None:
+    """The camera's clock set back by an hour: said, and capture times go on by the box's."""
+    step_until(stream, "ok")
+    first = stream.newest()
+    cameras.spoil(CAMERA, back_s=3600)
+    frames_until(stream, lambda: "jumped back" in str(stream.health().reason))
+    before = stream.index
+    frames_until(stream, lambda: stream.index > before)
+    second = stream.newest()
+    assert first is not None
+    assert second is not None
+    assert 0 < (second.captured_at - first.captured_at).total_seconds() < 3000
+
+
+def test_an_uneven_frame_rate_is_survived(cameras: CameraServer, stream: Stream) -> None:
+    """Keyframes alone for two seconds, all pictures for the next two: pictures go on coming, and nothing is wrong."""
+    step_until(stream, "ok")
+    cameras.spoil(CAMERA, uneven=True)
+    stream.want(0.2)
+    before = stream.index
+    frames_until(stream, lambda: stream.index > before + 25)
+    assert stream.health().state == "ok"
+    assert stream.health().reason is None

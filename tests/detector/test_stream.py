@@ -11,9 +11,10 @@ import av
 import numpy as np
 import pytest
 
+from detector.camera.rtsp import RtspSource, without_password
+from detector.camera.stream import Stream
+from detector.clock import SystemClock
 from detector.errors import StreamError
-from detector.rtsp import RtspSource, without_password
-from detector.stream import Stream
 from tests.detector.live import Camera, Script, live, noise
 from tests.detector.make import StillClock
 
@@ -271,6 +272,14 @@ def test_what_is_no_video_is_named(script: Script, sentence: str) -> None:
     """Something that answers but sends no video gets a sentence."""
     with live(script) as url, pytest.raises(StreamError, match=sentence):
         QUICK(url, StillClock())
+
+
+def test_a_camera_that_takes_the_connection_and_says_nothing_does_not_answer() -> None:
+    """It hangs: nobody is sent to look at its encoder."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"rtsp://127.0.0.1:{hung.getsockname()[1]}/main"
+        with pytest.raises(StreamError, match="does not answer"):
+            RtspSource(url, SystemClock(), open_s=0.3)
 
 
 def test_a_stream_without_whole_pictures_is_given_up() -> None:

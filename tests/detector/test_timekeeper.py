@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from detector.clock import SystemClock
-from detector.outbox import Outbox
-from detector.publisher import Broker, Publisher
-from detector.timekeeper import DRIFT, Timekeeper, exchange
+from detector.link.outbox import Outbox
+from detector.link.publisher import Broker, Publisher
+from detector.link.timekeeper import DRIFT, Timekeeper, exchange
 from detector.wire import ClockOffset, Interval, Sighting
 from server.db import Database, DatabaseClock
 from server.domain.clocks import Entry, intervals, stamps
@@ -200,7 +200,7 @@ def engine(database: Database, broker: RunningBroker, folder: Path) -> Iterator[
 def sending(broker: RunningBroker, outbox: Outbox, keeper: Timekeeper) -> Iterator[None]:
     publisher = Publisher(EDGE, Broker(broker.host, broker.port, EDGE, PASSWORDS[EDGE]), outbox, keeper)
     stop = threading.Event()
-    thread = threading.Thread(target=publisher.run, args=(stop,))
+    thread = threading.Thread(target=publisher.run, args=(stop,), daemon=True)
     publisher.start()
     thread.start()
     try:

@@ -13,12 +13,13 @@ from sqlalchemy import delete, select
 
 from dispatch.budget import Budget
 from dispatch.channels import Never, Outcome, Outgoing, Sent, TryAgain
-from dispatch.expand import VOICE_WAIT, Expander
+from dispatch.expand import Expander
+from dispatch.reach import VOICE_WAIT
 from dispatch.sender import Dispatcher
 from server.domain.lifecycle import Event
 from server.domain.place import move
 from server.models import Duty, Notice
-from server.services import notices
+from server.services import outcomes
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock, expand, told
 from tests.support.world import CAMERA, FIELD, VILLAGE, World
 
@@ -42,7 +43,7 @@ def delivered(world: World, channel: str) -> None:
     """The receipt of the one notice of this channel comes in."""
     with world.database.write() as session:
         notice = session.scalars(select(Notice).where(Notice.channel == channel)).one()
-        notices.record_delivered(session, notice, world.now)
+        outcomes.record_delivered(session, notice, world.now)
 
 
 def three() -> tuple[Pigeon, Pigeon, Pigeon]:
@@ -230,5 +231,5 @@ def test_a_needless_notice_is_no_gap_in_the_record(world: World) -> None:
     before = world.events(code)
     with world.database.write() as session:
         notice = session.scalars(select(Notice).where(Notice.channel == "voice")).one()
-        notices.skip(session, notice, "not needed", world.now)
+        outcomes.skip(session, notice, "not needed", world.now)
     assert world.events(code) == before

@@ -13,10 +13,11 @@ from sqlalchemy import func, select
 from dispatch import drill
 from dispatch.channels import Never
 from dispatch.expand import Expander
+from dispatch.reach import Reach
 from dispatch.sender import Dispatcher
 from server.domain.errors import Invalid, Missing
 from server.models import JournalEntry, Notice, Person
-from server.services import notices
+from server.services import outcomes
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock
 from tests.dispatch.test_mqtt import phone
 from tests.dispatch.test_process import environment, process, wait_until
@@ -29,7 +30,7 @@ def begin(world: World, *logins: str, channels: tuple[str, ...] = ("mqtt", "sms"
     """A drill to these people."""
     with world.database.write() as session:
         people = drill.choose(session, world.now, logins=logins, area="", post=None)
-        return drill.begin(session, people, channels, ZONE, world.now)
+        return drill.begin(session, people, Reach(channels), ZONE, world.now)
 
 
 def receipt(world: World, login: str, channel: str) -> None:
@@ -38,7 +39,7 @@ def receipt(world: World, login: str, channel: str) -> None:
         notice = session.scalars(
             select(Notice).join(Person).where(Person.login == login, Notice.channel == channel)
         ).one()
-        notices.record_delivered(session, notice, world.now)
+        outcomes.record_delivered(session, notice, world.now)
 
 
 def test_a_drill_reports_who_was_reached_by_what_and_how_fast(world: World) -> None:

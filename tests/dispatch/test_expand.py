@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, select, update
 
+from server.domain.errors import NotPermitted
 from server.domain.lifecycle import Event, State
 from server.domain.place import move
-from server.models import Callout, Duty, Incident, Notice
+from server.domain.policy import Policy
+from server.models import Callout, Duty, Incident, Notice, Person
+from server.services import outcomes, policies
 from tests.dispatch.helpers import expand, logins, told
-from tests.support.world import CAMERA, COUNTY, FAR_VILLAGE, FIELD, NEIGHBOUR, OTHER_COUNTY, VILLAGE, World
+from tests.support.world import CAMERA, CITY, COUNTY, FAR_VILLAGE, FIELD, NEIGHBOUR, OTHER_COUNTY, VILLAGE, World
 
 # Within two metres of the border between the two villages (28.955 N), east of the camera.
 BORDER = (28.95501, 118.8154)
@@ -220,8 +224,112 @@ def test_the_payload_is_the_wires_notice(world: World) -> None:
     with world.database.read() as session:
         notice = session.scalars(select(Notice).where(Notice.channel == "mqtt")).one()
     assert set(notice.payload) == {
-        *("v", "id", "incident", "rung", "drill", "title", "text", "place", "lat", "lon", "radius_m", "bearing"),
-        *("t2", "accept_by", "dispose_by", "picture"),
+        *("v", "id", "incident", "rung", "kind", "drill", "title", "text", "place", "lat", "lon", "radius_m"),
+        *("bearing", "t2", "accept_by", "dispose_by", "picture"),
     }
     assert notice.payload["id"] == notice.id
     assert notice.payload["place"] == "柯城区 石梁镇 东村"
+
+
+# Departments, beside the ladder
+
+
+def add_department(world: World, login: str, division: str, post: str) -> None:
+    """Somebody at a department, who sees a county or the city and holds its post there."""
+    with world.database.write() as session:
+        person = Person(login=login, name=login, phone=None, language="zh", role="department", area_code=division)
+        session.add(person)
+        session.flush()
+        session.add(Duty(division_code=division, person_id=person.id, post=post))
+        world.people[login] = person.id
+
+
+def with_departments(world: World) -> None:
+    """The county tells its departments when the disposal's limit passes."""
+    ladder = tuple(
+        replace(step, rungs=(*step.rungs, "departments")) if step.key == "dispose.limit" else step
+        for step in Policy().ladder
+    )
+    with world.database.write() as session:
+        policies.publish(session, COUNTY, Policy(ladder=ladder), world.now)
+
+
+def test_the_departments_of_county_and_city_are_told_beside_the_ladder(world: World) -> None:
+    """Those of this county and of the city, once each; the next county's are not."""
+    add_department(world, "firemen", COUNTY, "fire")
+    add_department(world, "air", CITY, "ecology")
+    add_department(world, "others", OTHER_COUNTY, "fire")
+    with_departments(world)
+    code = world.sighting(at=FIELD)
+    expand(world)
+    world.advance(minutes=31)
+    expand(world)
+    assert sorted(one.login for one in told(world, code, "mqtt") if one.rung == "departments") == ["air", "firemen"]
+
+
+def test_where_no_department_subscribed_the_journal_says_so_and_nobody_stands_in(world: World) -> None:
+    """The rung stands beside the ladder: it is not made up for by the city."""
+    with_departments(world)
+    code = world.sighting(at=FIELD)
+    expand(world)
+    world.advance(minutes=31)
+    expand(world)
+    unreached = [entry.data for entry in world.journal(code) if entry.event is Event.UNREACHED]
+    assert [(line["rung"], line["cause"]) for line in unreached] == [("departments", "dispose.limit")]
+    assert all(one.rung != "departments" for one in told(world, code, "mqtt"))
+
+
+def test_a_department_that_cannot_be_reached_calls_nobody_else(world: World) -> None:
+    """The failed notice is on record, and no rung is called in its place."""
+    add_department(world, "firemen", COUNTY, "fire")
+    with_departments(world)
+    code = world.sighting(at=FIELD)
+    expand(world)
+    world.advance(minutes=31)
+    expand(world)
+    with world.database.write() as session:
+        theirs = session.scalars(select(Notice).where(Notice.person_id == world.people["firemen"])).one()
+        outcomes.record_failed(session, theirs.id, "no such client", world.now)
+    assert not [cause for cause, _ in world.callouts(code) if cause.startswith("unreached")]
+
+
+def test_a_department_sees_the_fire_and_changes_nothing(world: World) -> None:
+    """It was told, so the incident is its business; answering, judging and closing it are not."""
+    add_department(world, "firemen", COUNTY, "fire")
+    code = world.dispatched()
+    for event in (Event.ACCEPT, Event.MARK_FALSE, Event.TRANSFER, Event.VERIFY):
+        with pytest.raises(NotPermitted, match="'department'"):
+            world.apply(code, event, "firemen", reason="fog", to=NEIGHBOUR)
+
+
+# After the report
+
+
+def test_a_report_that_waits_is_asked_for_and_a_verified_one_is_closed(world: World) -> None:
+    """The county is told to verify half an hour after the report, and to close a day after it, each in its words."""
+    code = world.dispatched()
+    world.apply(code, Event.ACCEPT, "worker-1")
+    world.apply(code, Event.ARRIVE, "worker-1")
+    world.report_done(code, "worker-1")
+    world.advance(minutes=31)
+    expand(world)
+    assert [one.text for one in told(world, code, "sms") if one.login == "county"] == [
+        f"【秸秆禁烧】提醒 {code} 石梁镇东村 处置反馈已30分钟，请尽快核查"
+    ]
+    world.apply(code, Event.VERIFY, "county")
+    world.advance(minutes=1440)
+    expand(world)
+    assert told(world, code, "sms")[-1].text == f"【秸秆禁烧】提醒 {code} 石梁镇东村 已核查未结案，请尽快结案"
+    assert world.state(code) is State.VERIFIED
+
+
+def test_a_fire_that_is_not_out_is_asked_for_in_words_that_go_with_the_time(world: World) -> None:
+    """Each round says how long it has been: no text is like another."""
+    code = world.dispatched()
+    world.advance(minutes=151)
+    expand(world)
+    rounds = [one.text for one in told(world, code, "sms") if one.login == "worker-1" and "催办" in one.text]
+    assert rounds == [
+        f"【秸秆禁烧】催办 {code} 石梁镇东村 报警已{minutes}分钟未处置完毕，请尽快扑灭并反馈"
+        for minutes in (90, 120, 150)
+    ]

@@ -19,8 +19,8 @@ from tests.support.brokers import RunningBroker
 
 
 @contextmanager
-def phone(broker: RunningBroker, login: str) -> Iterator[queue.Queue[dict[str, Any]]]:
-    """Somebody's phone, subscribed to their own notices."""
+def phone(broker: RunningBroker, login: str, topic: str | None = None) -> Iterator[queue.Queue[dict[str, Any]]]:
+    """Somebody's phone, subscribed to their own notices (or, for who may, to another topic)."""
     user = broker.user(login)
     received: queue.Queue[dict[str, Any]] = queue.Queue()
     subscribed: queue.Queue[int] = queue.Queue()
@@ -28,7 +28,7 @@ def phone(broker: RunningBroker, login: str) -> Iterator[queue.Queue[dict[str, A
     client.username_pw_set(user.username, user.password)
 
     def subscribe(*_: Any) -> None:
-        client.subscribe(f"straw1530/v1/person/{login}/notice", qos=1)
+        client.subscribe(topic or f"straw1530/v1/person/{login}/notice", qos=1)
 
     client.on_connect = subscribe
     client.on_subscribe = lambda *_: subscribed.put(1)
@@ -83,6 +83,14 @@ def test_without_the_broker_nothing_is_sent_and_nothing_is_kept(broker: RunningB
             assert mqtt.send(again) == Sent()
             assert received.get(timeout=20)["id"] == again.id
             assert received.empty()
+
+
+def test_two_dispatchers_do_not_throw_each_other_out(broker: RunningBroker) -> None:
+    """Wherever they run: the broker lets one client of a name in, and in containers process numbers are alike."""
+    with phone(broker, "worker-1") as received, channel(broker) as first, channel(broker) as second:
+        sent = [notice("worker-1") for _ in range(4)]
+        assert [way.send(one) for way, one in zip((first, second, first, second), sent, strict=True)] == [Sent()] * 4
+        assert {received.get(timeout=20)["id"] for _ in sent} == {one.id for one in sent}
 
 
 def test_a_wrong_password_is_not_ready(broker: RunningBroker) -> None:

@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from dispatch.cli import main
 from dispatch.settings import read_dispatch_settings
+from server.domain.place import move
 from server.models import Notice
 from server.settings import SettingsError
 from tests.dispatch.helpers import told
 from tests.dispatch.test_mqtt import phone
 from tests.dispatch.test_sms import SID, TOKEN, peer
 from tests.support.brokers import RunningBroker
-from tests.support.world import FIELD, START, World
+from tests.support.world import CAMERA, FIELD, START, World
 
 
 @contextmanager
@@ -83,6 +84,49 @@ def test_killed_in_the_middle_of_a_send_the_next_one_finishes(world: World, brok
     assert payload["incident"] == code
     assert received.empty()
     assert world.events(code).count("sent") == 2
+
+
+@pytest.mark.parametrize("broker", ["mosquitto"], indirect=True)
+def test_among_several_each_notice_goes_once_and_the_others_take_over(world: World, broker: RunningBroker) -> None:
+    """One killed while the provider keeps it waiting, beside another; then two at work at once: no notice is missing,
+    none comes twice by MQTT, and no more texts than the killed one had under way."""
+
+    def fires(*bearings: float) -> None:
+        for bearing in bearings:
+            world.sighting(at=move(*CAMERA, bearing, 1_000))
+
+    def all_sent(channel: str, number: int) -> bool:
+        with world.database.read() as session:
+            states = session.scalars(select(Notice.state).where(Notice.channel == channel)).all()
+        return len(states) >= number and set(states) == {"sent"}
+
+    with phone(broker, "engine", "straw1530/v1/person/+/notice") as received, peer() as (account, url):
+        env = environment(world, broker, url)
+        account.gate.clear()
+        with process(env) as first:
+            fires(0, 80, 160)
+            wait_until(lambda: account.asked > 0)
+            with process(env) as second:
+                fires(240, 320)
+                wait_until(lambda: all_sent("mqtt", 5))
+                first.kill()
+                under_way = account.asked
+                account.gate.set()
+                with world.database.write() as session:  # the killed one's leases run out
+                    session.execute(update(Notice).where(Notice.state == "pending").values(next_at=START))
+                wait_until(lambda: all_sent("sms", 5))
+                with process(env):
+                    fires(40, 120, 200, 280)
+                    wait_until(lambda: all_sent("mqtt", 9) and all_sent("sms", 9))
+                    second.terminate()
+                    assert second.wait(30) == 0
+    with world.database.read() as session:
+        rows = session.execute(select(Notice.id, Notice.channel, Notice.provider_ref)).all()
+    told = [received.get_nowait()["id"] for _ in range(received.qsize())]
+    assert sorted(told) == sorted(row.id for row in rows if row.channel == "mqtt")
+    texts = {row.provider_ref for row in rows if row.channel == "sms"}
+    assert texts <= {message.sid for message in account.messages}
+    assert len(account.messages) - len(texts) <= under_way
 
 
 def test_wrong_settings_stop_it_with_one_sentence(

@@ -17,7 +17,7 @@ from dispatch.sender import Dispatcher, backoff
 from server.domain.lifecycle import Event
 from server.domain.place import move
 from server.models import Notice
-from server.services import notices
+from server.services import notices, outcomes
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock, expand, told
 from tests.support.world import CAMERA, FIELD, World
 
@@ -69,13 +69,13 @@ def test_a_channel_that_fails_is_tried_again_later_and_not_before(world: World) 
 
 def test_a_channel_that_fails_for_ever_is_given_up_on_record(world: World) -> None:
     """After the last attempt the journal says who was not reached and why, and the next person is called."""
-    sms = Pigeon("sms", outcomes=[TryAgain("provider away")] * notices.MAX_ATTEMPTS)
+    sms = Pigeon("sms", outcomes=[TryAgain("provider away")] * outcomes.MAX_ATTEMPTS)
     with dispatcher(world, sms) as running:
         code = world.sighting(at=FIELD)
-        for _ in range(notices.MAX_ATTEMPTS + 1):
+        for _ in range(outcomes.MAX_ATTEMPTS + 1):
             cycle(running)
             world.now += timedelta(minutes=5)
-    assert [notice.login for notice in sms.carried] == ["worker-1"] * notices.MAX_ATTEMPTS + ["worker-2"]
+    assert [notice.login for notice in sms.carried] == ["worker-1"] * outcomes.MAX_ATTEMPTS + ["worker-2"]
     unreached = [entry for entry in world.journal(code) if entry.event is Event.UNREACHED]
     assert ["provider away" in entry.data["reason"] for entry in unreached] == [True]
 
@@ -171,7 +171,7 @@ def test_two_dispatchers_share_the_work_and_send_nothing_twice(world: World) -> 
     for number in range(8):
         world.sighting(at=move(*CAMERA, number * 25.0, 1_000), sighting_id=f"s{number}")
     with dispatcher(world, first) as one, dispatcher(world, second) as two:
-        threads = [threading.Thread(target=cycle, args=(running,)) for running in (one, two)]
+        threads = [threading.Thread(target=cycle, args=(running,), daemon=True) for running in (one, two)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import socket
 import threading
 import urllib.error
@@ -27,12 +28,13 @@ from dispatch.expand import Expander
 from dispatch.sender import Dispatcher
 from dispatch.settings import Twilio
 from server.domain.lifecycle import Event, State
+from server.domain.place import move
 from server.models import Notice
 from server.settings import Settings, StatusReports
 from server.web.app import create_app
 from tests.dispatch.helpers import ZONE, WorldClock, told
 from tests.support.brokers import free_port
-from tests.support.world import FIELD, World
+from tests.support.world import CAMERA, FIELD, World
 
 SID, TOKEN = "AC" + "0" * 32, "token-of-the-account"
 REPORTS = StatusReports(TOKEN, "https://straw.example/callbacks/twilio/status")
@@ -132,7 +134,7 @@ def test_an_answer_that_is_no_answer_is_try_again() -> None:
             connection.recv(100)
             connection.close()
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         with channel(f"http://127.0.0.1:{listener.getsockname()[1]}") as sms:
             assert isinstance(sms.send(notice()), TryAgain)
@@ -171,8 +173,7 @@ def test_a_call_says_the_text_twice_and_asks_for_a_key() -> None:
         call = account.messages[0]
         assert outcome == Sent(call.sid)
         assert call.sid.startswith("CA")
-        assert "疑似焚烧" in call.body
-        assert "签收请按一" in call.body
+        assert "疑似焚烧。签收请按一。" in call.body
         assert call.keys_to == "https://straw.example/callbacks/twilio/keys?notice=n-1"
     spoken = twiml(notice(), None)
     assert 'language="zh-CN"' in spoken
@@ -352,3 +353,43 @@ def test_a_whole_delivery_with_repeated_reports(world: World, tmp_path: Path) ->
         web.server_close()
     assert told(world, code)[0].state == "delivered"
     assert (world.events(code).count("sent"), world.events(code).count("delivered")) == (1, 1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_provider_that_fails_a_third_and_repeats_its_reports_tells_everybody_once(
+    world: World, tmp_path: Path
+) -> None:
+    """Three in ten requests fail, every report comes three times and in any order: each text once, all delivered."""
+    port = free_port()
+    reports = StatusReports(TOKEN, f"http://127.0.0.1:{port}/callbacks/twilio/status")
+    web = make_server("127.0.0.1", port, application(world, reports), threaded=True)  # type: ignore[arg-type]
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    chance = random.Random(1530)
+    with (
+        peer(callback_copies=3) as (account, url),
+        channel(url, callback_url=reports.url) as sms,
+        Dispatcher(world.database, WorldClock(world), Expander(["sms"], ZONE), [sms]) as dispatcher,
+    ):
+        account.faults.extend(chance.choices((0, 20500, 20429), (0.7, 0.15, 0.15), k=500))
+        codes = [world.sighting(at=move(*CAMERA, bearing, 1_000)) for bearing in range(0, 240, 30)]
+        for _ in range(40):
+            dispatcher.step()
+            dispatcher.settle()
+            world.advance(seconds=20)
+        states: list[str] = []
+        for _ in range(400):
+            with world.database.read() as session:
+                states = list(session.scalars(select(Notice.state)))
+            if set(states) == {"delivered"}:
+                break
+            threading.Event().wait(0.05)
+        asked, bodies = account.asked, [(message.to, message.body) for message in account.messages]
+    web.shutdown()
+    web.server_close()
+    assert set(states) == {"delivered"}
+    assert len(bodies) == len(set(bodies))
+    assert asked > len(bodies)
+    for code in codes:
+        sent = [line.data["notice"] for line in world.journal(code) if line.event is Event.SENT]
+        delivered = [line.data["notice"] for line in world.journal(code) if line.event is Event.DELIVERED]
+        assert len(sent) == len(set(sent)) == len(delivered) == len(set(delivered)) == len(told(world, code))

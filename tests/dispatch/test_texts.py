@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch.texts import SEGMENT_UNITS, SENTENCES, Facts, sms, title, units
+from dispatch.texts import SENTENCES, Facts, room, sms, title
 
 FACTS = Facts("K7F3", "dispatch", "dispatch", ("柯城区", "石梁镇", "东村"), "19:52", 10, 30, 271, "东村")
 KEYS = sorted(SENTENCES)
@@ -26,9 +26,18 @@ def test_every_text_fits_one_segment_and_has_no_link(language: str, what: str) -
     """Long names are shortened, the code and what to do are not."""
     long = ("衢江区", "某某某某街道办事处", "某某某某某某某某某某某某某某某某社区居民委员会")
     text = sms(language, replace(FACTS, what=what, place=long, lead=long[-1]))
-    assert units(text) <= SEGMENT_UNITS
+    assert room(text) >= 0
     assert "K7F3" in text
     assert "http" not in text
+
+
+def test_a_segment_is_counted_as_the_network_counts_it() -> None:
+    """160 signs of the GSM alphabet, some of which count twice; 70 units as soon as one sign is of another."""
+    assert room("x" * 160) == 0
+    assert room("[" + "x" * 158) == 0
+    assert room("x" * 161) == -1
+    assert room("烧" * 70) == 0
+    assert room("x" * 69 + "𠮷") == -1
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -53,5 +62,5 @@ def test_names_in_any_script_leave_the_code_readable_and_the_text_short(
     """Whatever a division is called, even in signs beyond the basic plane or with braces."""
     language, what = key
     text = sms(language, replace(FACTS, what=what, place=tuple(names), lead=lead))
-    assert units(text) <= SEGMENT_UNITS
+    assert room(text) >= 0
     assert "K7F3" in text

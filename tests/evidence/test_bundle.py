@@ -7,7 +7,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from server.evidence import bundle, log, verify
 from server.evidence.check import check
 from server.evidence.keys import SigningKey, load
 from server.evidence.notary import Notary
-from server.models import Incident, JournalEntry, LogLeaf
-from server.services import incidents, journal
+from server.models import Callout, Incident, JournalEntry, LogLeaf, Notice, Person
+from server.services import bulk, incidents, journal, notices, onsets, outcomes
+from server.services.notices import Draft
 from server.settings import SettingsError
-from tests.support.world import World, jpeg
+from tests.support.world import START, World, jpeg
 
 Files = dict[str, bytes]
 
@@ -50,17 +51,51 @@ def notary(world: World, tmp_path: Path) -> tuple[Notary, SigningKey, list[tuple
     )
 
 
+def told(world: World, fire: str) -> None:
+    """The owner is told by one channel, which says that it arrived, and by another, which cannot reach them."""
+    with world.database.write() as session:
+        callout = session.scalars(select(Callout).join(Incident).where(Incident.code == fire)).first()
+        worker = session.get_one(Person, world.people["worker-1"])
+        assert callout is not None
+        made = notices.expand(callout, [Draft(worker, "mqtt", {}), Draft(worker, "sms", {})], world.now)
+        writes = bulk.Writes(session)
+        notices.write(writes, made)
+        writes.run()
+        for notice in made:
+            outcomes.record_sent(session, {notice.id: "ref"}, world.now)
+        arrived, lost = (session.get_one(Notice, notice.id) for notice in made)
+        outcomes.record_delivered(session, arrived, world.now + timedelta(seconds=1))
+        outcomes.record_undelivered(session, lost, "unknown number", world.now + timedelta(seconds=2))
+
+
 def a_whole_story(world: World) -> str:
-    """A fire with pictures, a note, a position, an undo, a rejected report and a close, beside another one."""
+    """A fire with pictures, notices, a note, a position, an undo, an onset found later, a rejected report and a
+    close, beside another one."""
     picture = jpeg(90)
     fire = world.dispatched(picture=picture, sighting_id="0b0f0f2e-0000-4000-8000-00000000000a")
     from server.services import pictures
 
     with world.database.write() as session:
-        pictures.add_sighting_picture(
+        pictures.add_edge_picture(
             session, "0b0f0f2e-0000-4000-8000-00000000000a", "edge-1", picture, folder=world.evidence, now=world.now
         )
+    told(world, fire)
     world.advance(minutes=2.5)
+    report = onsets.OnsetReport(
+        id="0b0f0f2e-0000-4000-8000-00000000000b",
+        edge="edge-1",
+        sighting="0b0f0f2e-0000-4000-8000-00000000000a",
+        t0_earliest=START - timedelta(seconds=40),
+        t0_latest=START - timedelta(seconds=30),
+        clock_offset_ms=1500.0,
+        clock_error_ms=50.0,
+        frames=12,
+        clean_sha256=None,
+        first_sha256=None,
+        message={},
+    )
+    with world.database.write() as session:
+        onsets.record(session, report, world.now)
     world.apply(fire, Event.ACCEPT, "worker-2")
     world.apply(fire, Event.UNDO, "worker-2")
     world.apply(fire, Event.ACCEPT, "worker-1", note="马上到", lat=28.96, lon=118.81, answer_id="tap-1")
@@ -227,7 +262,11 @@ Change = Callable[[Any], Any]
     ("name", "change", "sentence"),
     [
         ("policy.json", lambda body: body | {"respond_limit_s": 900}, "is not the policy this incident began under"),
-        ("stamps.json", lambda body: body | {"stamps": body["stamps"] | {"t4": None}}, "T4 is .* by the journal"),
+        (
+            "stamps.json",
+            lambda body: body | {"stamps": body["stamps"] | {"t4": None}},
+            "stamps.t4 is .* by the journal",
+        ),
         ("private.json", lambda rows: [row | {"value": "x"} for row in rows], "is not what was recorded"),
         ("private.json", lambda rows: rows[1:], "neither there nor said to be erased"),
         ("proof.json", lambda rows: rows[1:], "journal line 1: its proof is missing"),
@@ -243,6 +282,53 @@ def test_what_the_operator_signs_again_is_held_against_the_journal(
     import re
 
     assert re.search(sentence, found), found
+
+
+def other(value: Any) -> Any:
+    """Something else."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else "2026-10-08T09:00:00.5+00:00"
+
+
+def changed_once(value: Any) -> Iterator[Any]:
+    """Plain data with each of its values changed in turn, and each entry of its lists taken out."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from (value | {name: changed} for changed in changed_once(one))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield value[:number] + value[number + 1 :]
+            yield from (value[:number] + [changed] + value[number + 1 :] for changed in changed_once(one))
+    else:
+        yield other(value)
+
+
+def test_every_time_and_verdict_is_computed_once_more(
+    exported: tuple[Files, verify.Key, SigningKey], tmp_path: Path
+) -> None:
+    """Each stamp, bound, clock and share, and who was told when: changed and signed again, it is named."""
+    files, key, signing = exported
+    stated, receipts = json.loads(files["stamps.json"]), json.loads(files["receipts.json"])
+    assert stated["stamps"]["t0_latest"] == (START - timedelta(seconds=28.45)).isoformat()  # as the onset says
+    assert sorted(one["state"] for one in receipts) == ["delivered", "failed"]
+    free = ("state", "attempts", "provider_ref", "created_at")
+    forged = [("stamps.json", {"at": stated["at"]} | one) for one in changed_once(_without(stated, "at"))]
+    forged += [
+        ("receipts.json", one)
+        for one in changed_once(receipts)
+        if [_without(row, *free) for row in one] != [_without(row, *free) for row in receipts]
+    ]
+    assert len(forged) > 60
+    for name, content in forged:
+        files[name] = json.dumps(content).encode()
+        found = "\n".join(faults(re_signed(files, signing), key, tmp_path))
+        assert name in found, content
+        files |= {"stamps.json": json.dumps(stated).encode(), "receipts.json": json.dumps(receipts).encode()}
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def test_an_answer_that_waited_for_its_turn_is_judged_alike_by_record_and_verifier(
@@ -341,6 +427,10 @@ def test_checkpoints_are_published_once_and_only_when_something_is_new(world: Wo
     assert topic == "straw1530/v1/server/checkpoint"
     assert (tmp_path / "checkpoints" / "checkpoint.txt").read_bytes() == content
     assert verify.Note.parse(content.decode(), verify.Key.parse(key.public_text())).size == 2
+    again, _, told = notary(world, tmp_path)  # the engine starts anew, with a broker that forgot
+    assert again.step() == 0
+    assert told == sent
+    assert (tmp_path / "checkpoints" / "checkpoints.log").read_text().count("\n— ") == 1
 
 
 def unlock(world: World, session: Any) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ def test_from_a_kept_checkpoint_to_proof_of_growth(
     Path("proof.json").write_text(json.dumps(proof))
     assert main(arguments) == 1
     assert "history was rewritten" in capsys.readouterr().out
+
+
+def test_a_kept_checkpoint_is_held_against_a_bundle(
+    world: World, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another size it says nothing until the server proves that one log holds both; what it cannot prove is said."""
+    fire = world.dispatched()
+    assert main(["evidence", "checkpoint"]) == 0
+    Path("kept.txt").write_text(capsys.readouterr().out)
+    world.advance(minutes=3)
+    assert main(["evidence", "export", fire]) == 0
+    Path("own.txt").write_bytes(zipfile.ZipFile(f"{fire}.zip").read("checkpoint.txt"))
+    world.advance(minutes=11)
+    assert main(["evidence", "checkpoint"]) == 0
+    verify = ["evidence", "verify", f"{fire}.zip", "--key", str(data / "evidence.pub")]
+    assert main([*verify, "--checkpoint", "own.txt"]) == 0
+    for name in ("kept", "own"):
+        capsys.readouterr()
+        assert main(["evidence", "growth", f"{name}.txt"]) == 0
+        Path(f"{name}.json").write_text(capsys.readouterr().out)
+    assert main([*verify, "--checkpoint", "kept.txt"]) == 2
+    assert main([*verify, "--checkpoint", "kept.txt", "--growth", "kept.json"]) == 2
+    assert "UNKNOWN" in capsys.readouterr().out
+    assert main([*verify, "--checkpoint", "kept.txt", "--growth", "kept.json", "--growth", "own.json"]) == 0
 
 
 def test_erasing_and_what_cannot_be_done_is_said_in_a_sentence(

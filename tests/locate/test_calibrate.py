@@ -80,6 +80,22 @@ def test_the_stated_errors_are_the_true_ones() -> None:
     assert 0.2 < np.std(tilts) < 1.1
 
 
+def test_landmarks_known_to_a_few_metres_are_taken_for_what_they_are() -> None:
+    """Clicked on a map to 3 m and known in height to 1 m: a near one is off by many pixels and says little. None is
+    refused, and the angles scatter no more than they say."""
+    off = []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        known = []
+        for one in landmarks(click=1.5, seed=seed):
+            lat, lon = from_bearing_range(one.lat, one.lon, random.uniform(0, 360), 3 * random.rayleigh())
+            known.append(replace(one, lat=lat, lon=lon, height_m=one.height_m + random.normal()))
+        found = calibrate(STATED, 1280, 720, known)
+        off.append([(found.pan_offset - 3.3) / found.pan_error, (found.tilt_offset + 0.35) / found.tilt_error])
+    assert (np.std(off, axis=0) < 1.2).all()
+    assert (np.abs(np.mean(off, axis=0)) < 0.4).all()
+
+
 def test_a_wrong_landmark_is_named() -> None:
     """One taken for its neighbour: the word says which."""
     clicked = landmarks(click=1.0)

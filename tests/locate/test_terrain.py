@@ -147,7 +147,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio's own
 def test_a_geotiff_is_read_by_rasterio(tmp_path: Path) -> None:
     """North up in degrees it is taken, void cells stay unknown; in metres it is refused with the mend."""
-    rasterio = pytest.importorskip("rasterio", reason="GeoTIFF tiles need the extra 'terrain'")
+    import rasterio
+
     heights = np.full((100, 100), 80, np.float32)
     heights[:10] = -9999
     shape = {"driver": "GTiff", "width": 100, "height": 100, "count": 1, "dtype": "float32", "nodata": -9999}

@@ -7,6 +7,9 @@ after every step: state, stamps, verdicts, what is armed, and exactly what fires
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -25,8 +28,9 @@ from sqlalchemy import func, select, update
 from server.domain import clocks
 from server.domain.errors import AlreadyAnswered, Invalid, NotAllowedNow, TooLate
 from server.domain.lifecycle import Event, State
-from server.domain.policy import Policy
-from server.models import Callout, Deadline, Incident
+from server.domain.policy import Policy, Step
+from server.evidence import bundle, verify
+from server.models import Callout, Deadline, Incident, JournalEntry
 from server.services import journal, opening
 from tests.server.test_lifecycle import MOVES
 from tests.support.world import COUNTY, NEIGHBOUR, VILLAGE, World
@@ -68,6 +72,7 @@ class Now:
     handed_at: datetime | None = None
     accepted: bool = False  # since the last hand-over
     fired: frozenset[tuple[str, datetime]] = frozenset()
+    rounds: Mapping[tuple[str, datetime], int] = field(default_factory=dict)  # of repeated steps: which comes next
 
     def waits(self) -> dict[tuple[str, datetime], datetime]:
         """(step, start) → due, of every step that is waited for, fired or not."""
@@ -80,10 +85,34 @@ class Now:
             "close": self.t7,
         }
         return {
-            (step.key, at): at + timedelta(seconds=step.after_s)
+            named(step, n := self.rounds.get((step.key, at), 0), at): at
+            + timedelta(seconds=step.after_s + n * step.every_s)
             for step in LADDER
             if (at := start[step.until]) is not None
         }
+
+    def rings(
+        self, now: datetime, end: datetime
+    ) -> tuple[dict[tuple[str, datetime], datetime], dict[tuple[str, datetime], int]]:
+        """What fires from now to the end, (step, start) → due, and the rounds that come after that."""
+        due = {key: moment for key, moment in self.waits().items() if moment < end and key not in self.fired}
+        rounds = dict(self.rounds)
+        for step in LADDER:
+            for at in {start for key, start in due if key.partition("+")[0] == step.key and step.every_s}:
+                n = rounds.get((step.key, at), 0)
+                first = at + timedelta(seconds=step.after_s)
+                while (moment := first + timedelta(seconds=n * step.every_s)) < end:
+                    due[named(step, n, at)] = moment
+                    fires = max(moment + timedelta(milliseconds=1), now)
+                    # Rounds that were missed are not made up for.
+                    n = max(n + 1, math.ceil((fires - first) / timedelta(seconds=step.every_s)))
+                rounds[step.key, at] = n
+        return due, rounds
+
+
+def named(step: Step, n: int, at: datetime) -> tuple[str, datetime]:
+    """A step's round and where its wait began."""
+    return (f"{step.key}+{n}" if n else step.key), at
 
 
 @dataclass
@@ -139,7 +168,7 @@ class Model:
         move = self.moves.pop()
         assert move is not None
         moved = move.before.state != self.now.state
-        self.now = replace(move.before, fired=self.now.fired)
+        self.now = replace(move.before, fired=self.now.fired, rounds=self.now.rounds)
         if moved:
             self.moves.append(None)
 
@@ -250,17 +279,13 @@ class Histories(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         """Exactly the steps whose moment passed fire, each at its due moment, in order."""
         end = self.world.now + timedelta(seconds=seconds)
-        due = {
-            (key, at): moment
-            for (key, at), moment in self.model.now.waits().items()
-            if moment < end and (key, at) not in self.model.now.fired
-        }
+        due, rounds = self.model.now.rings(self.world.now, end)
         fired = self.world.advance(seconds=seconds)
         found = [(item.step.partition("@")[0], item.due_at) for item in fired]
         assert sorted(found) == sorted((key, moment) for (key, _), moment in due.items())
         assert [item.due_at for item in fired] == sorted(item.due_at for item in fired)
         assert all(item.due_at < item.fired_at for item in fired)
-        self.model.now = replace(self.model.now, fired=self.model.now.fired | set(due))
+        self.model.now = replace(self.model.now, fired=self.model.now.fired | set(due), rounds=rounds)
 
     @invariant()
     def the_record_agrees(self) -> None:
@@ -280,21 +305,33 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_step_at_most_once_with_its_calls(self) -> None:
-        """One journal line and one set of call-outs for each fired deadline, in the database itself."""
+        """One journal line and one set of call-outs for each fired deadline, in the database itself; and the verifier
+        of bundles, which shares no code with the record, finds the same stamps, verdicts and shares in the lines."""
         if not hasattr(self, "code"):
             return
         with self.world.database.read() as session:
-            number = session.scalars(select(Incident.id).where(Incident.code == self.code)).one()
+            incident = session.scalars(select(Incident).where(Incident.code == self.code)).one()
+            number = incident.id
             rows = session.scalars(
                 select(Deadline).where(Deadline.incident_id == number, Deadline.fired_at.is_not(None))
             ).all()
-            lines = [entry for entry in journal.read(session, number) if entry.actor == "system:clock"]
+            journalled = journal.lines(session, number)
+            self._verify(incident, journalled)
+            lines = [entry for entry in journalled if entry.actor == "system:clock"]
             calls = session.scalar(
-                select(func.count()).where(Callout.incident_id == number, Callout.kind != "dispatch")
+                select(func.count()).where(
+                    Callout.incident_id == number, Callout.kind.in_(["remind", "escalate", "breach"])
+                )
             )
         assert sorted(row.step for row in rows) == sorted(entry.data["step"] for entry in lines)
         assert len({row.step for row in rows}) == len(rows)
         assert calls == sum(len(entry.data["rungs"]) for entry in lines)
+
+    def _verify(self, incident: Incident, journalled: list[JournalEntry]) -> None:
+        stated = json.loads(bundle.times(incident, journalled, self.world.now)["stamps.json"])
+        lines = [journal.line_of(row) for row in journalled]
+        found = verify.derived(lines, incident.policy.body, self.world.now)
+        assert list(verify.differences("", found, stated)) == []
 
 
 def test_random_histories_follow_the_rules(world: World) -> None:

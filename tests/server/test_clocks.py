@@ -51,10 +51,12 @@ def test_accepting_never_stops_the_disposal_clock() -> None:
 
 
 def test_a_county_may_stop_the_response_clock_on_arrival() -> None:
-    """With respond_stop=arrive, T6 counts and T4 does not."""
+    """With respond_stop=arrive, T6 counts and T4 does not; whoever reports from the place has arrived."""
     policy = Policy(respond_stop="arrive")
     assert verdicts(journal((10, Event.ACCEPT)), 301, policy)[1] == "broken"
     assert verdicts(journal((10, Event.ACCEPT), (299, Event.ARRIVE)), 301, policy)[1] == "kept"
+    assert verdicts(journal((10, Event.ACCEPT), (299, Event.REPORT_FALSE)), 900, policy)[1] == "kept"
+    assert verdicts(journal((10, Event.ACCEPT), (301, Event.REPORT_FALSE)), 900, policy)[1] == "broken"
 
 
 def test_discovery_is_scored_by_its_worst_case() -> None:

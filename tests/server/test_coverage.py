@@ -94,3 +94,36 @@ def test_a_box_speaks_for_its_own_cameras_only(desk: Desk) -> None:
     ack = desk.receive("edge/edge-2/coverage", report(desk.world.now, ("ok", -60, 0, 6)))
     assert ack is not None
     assert ack["result"] == "refused"
+
+
+def test_each_preset_is_a_line_of_its_own(desk: Desk) -> None:
+    """Two presets of one camera are looked at in the same hour, and neither hides the other."""
+    start = desk.world.now - timedelta(hours=1)
+    desk.receive("edge/edge-1/coverage", report(start, ("ok", 0, 3600, 60), preset="p1"))
+    desk.receive("edge/edge-1/coverage", report(start, ("ok", 0, 1800, 30), ("manual", 1800, 3600, 0), preset="p2"))
+    with desk.world.database.read() as session:
+        found = coverage(session, start, start + timedelta(hours=1))
+    assert [(each.preset, each.share) for each in found] == [("p1", 1.0), ("p2", 0.5)]
+    assert found[1].blind_s == {"manual": 1800}
+
+
+def test_a_minute_is_possible_where_the_next_one_is_looked_at_too(desk: Desk) -> None:
+    """Smoke of the last minute before a blindness, and where the plan is too slow, may be found too late."""
+    start = desk.world.now - timedelta(hours=1)
+    first = report(start, ("ok", 0, 600, 60), ("frozen", 600, 700, 0), ("ok", 700, 1200, 50))
+    again = report(start, ("ok", 1200, 1800, 60), ("slow", 1800, 2400, 60), ("ok", 2400, 3600, 120))
+    for each in (first, again):
+        desk.receive("edge/edge-1/coverage", each)
+    with desk.world.database.read() as session:
+        [found] = coverage(session, start, start + timedelta(hours=1))
+    assert found.looked_s == 3500
+    assert found.minute_s == 540 + 1040 + 1200
+    assert [each.state for each in found.stretches] == ["ok", "frozen", "ok", "slow", "ok"]
+
+
+def test_a_county_sees_its_own_cameras(desk: Desk) -> None:
+    """The area's beginning of the code bounds the lines."""
+    now = desk.world.now
+    with desk.world.database.read() as session:
+        assert [each.camera for each in coverage(session, now - timedelta(hours=1), now, "330802")] == ["tower-1"]
+        assert coverage(session, now - timedelta(hours=1), now, "330803") == []

@@ -55,7 +55,7 @@ def test_a_full_disk_loses_nothing(world: World, caplog: pytest.LogCaptureFixtur
     acks = _Acks()
     arrived = mqtt.MQTTMessage(1, b"straw1530/v1/edge/edge-1/sighting")
     arrived.payload = waiting
-    thread = threading.Thread(target=link._message, args=(acks, None, arrived))
+    thread = threading.Thread(target=link._message, args=(acks, None, arrived), daemon=True)
     thread.start()
     assert tried.wait(20)
     assert acks.count == 0

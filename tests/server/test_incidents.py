@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import math
+import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +17,8 @@ from server.db import Database
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, NotConcerned, NotPermitted, TooLate
 from server.domain.lifecycle import Event, State
 from server.models import Incident
-from tests.support.world import OTHER_FIELD, OTHER_TOWNSHIP, START, World
+from server.services import sightings
+from tests.support.world import OTHER_FIELD, OTHER_TOWNSHIP, START, World, report
 
 
 def test_a_fire_goes_the_whole_way(world: World) -> None:
@@ -66,7 +70,7 @@ def test_what_came_due_while_everything_was_down_is_caught_up_in_order(world: Wo
     fire = world.dispatched()
     fired = world.sweep(START + timedelta(hours=2))
     assert [item.due_at - START for item in fired] == [
-        timedelta(seconds=after) for after in (120, 300, 600, 1200, 1800, 3600)
+        timedelta(seconds=after) for after in (120, 300, 600, 1200, 1800, 3600, 5400)
     ]
     breach = next(entry for entry in world.journal(fire) if entry.event is Event.BREACH)
     assert breach.data["due_at"] == (START + timedelta(seconds=300)).isoformat()
@@ -79,6 +83,22 @@ def test_the_same_smoke_joins_and_another_fire_does_not(world: World) -> None:
     assert world.sighting() == fire
     assert world.sighting(at=OTHER_FIELD) != fire
     assert world.events(fire).count("sighting") == 1
+
+
+def test_smoke_at_the_edge_of_the_next_preset_is_the_same_fire(world: World) -> None:
+    """The camera turned eight degrees on: the smoke stands at the left of that view. What stands at its right is
+    another fire."""
+    fire = world.sighting()
+    seen = report(world.now)
+    assert seen.view is not None
+    pan, tilt, hfov = seen.view
+    for degrees, known in (8, True), (-8, False):
+        left = 0.5 - math.tan(math.radians(degrees)) / (2 * math.tan(math.radians(20)))
+        box = (left - 0.01, seen.box[1], left + 0.01, seen.box[3])
+        other = replace(seen, id=str(uuid.uuid4()), view=(pan + 8, tilt, hfov), box=box)
+        with world.database.write() as session:
+            recorded = sightings.record(session, other, world.now)
+            assert (recorded.incident.code == fire, recorded.opened) == (known, not known)
 
 
 def test_the_same_message_twice_changes_nothing(world: World) -> None:
@@ -174,7 +194,7 @@ def test_a_rejected_report_sets_the_disposal_ladder_going_again(world: World) ->
     world.report_done(fire, "worker-1")
     assert [step.partition("@")[0] for step in world.armed(fire)] == ["verify.remind", "verify.city", "close.remind"]
     world.apply(fire, Event.REJECT, "county", note="still smoking")
-    assert world.armed(fire) == ["dispose.warn", "dispose.limit", "dispose.city"]
+    assert world.armed(fire) == ["dispose.warn", "dispose.limit", "dispose.city", "dispose.again"]
 
 
 def test_a_mistaken_tap_can_be_taken_back_for_a_minute(world: World) -> None:
@@ -202,7 +222,7 @@ def test_a_transfer_gives_the_new_owner_their_own_five_minutes(world: World) -> 
     """Wrong grid: the response steps start anew from the hand-over, disposal runs on from the alert."""
     fire = world.dispatched()
     world.advance(minutes=4)
-    world.apply(fire, Event.TRANSFER, "worker-1", to=OTHER_TOWNSHIP + "201")
+    world.apply(fire, Event.TRANSFER, "county", to=OTHER_TOWNSHIP + "201")
     steps = [fired.step.partition("@")[0] for fired in world.advance(minutes=5.1)]
     assert steps == ["respond.remind", "respond.limit"]
     assert world.callouts(fire)[-1] == (f"respond.limit@{_transfer_seq(world, fire)}", "township")

@@ -21,7 +21,7 @@ from server.domain.lifecycle import State
 from server.engine.broker import BrokerLink
 from server.engine.intake import Intake
 from server.models import EdgeBox, Incident, Notice, Person, Picture, Sighting
-from server.services import notices
+from server.services import bulk, notices, outcomes
 from server.services.notices import Draft
 from tests.support.brokers import RunningBroker
 from tests.support.world import World, jpeg
@@ -116,6 +116,8 @@ BAD = [
     ({"frame": {"width": 0, "height": 720}}, "frame.width"),
     ({"camera": "../../etc/passwd"}, "camera"),
     ({"filler": "x" * 70_000}, "bytes"),
+    ({"preset": "a\0b"}, "NUL"),
+    ({"preset": "\ud800"}, "half a character"),
 ]
 
 
@@ -261,8 +263,11 @@ def test_a_receipt_counts_for_its_own_person_only(desk: Desk) -> None:
     with desk.world.database.write() as session:
         callout = notices.waiting_callouts(session)[0]
         worker = session.get_one(Person, desk.world.people["worker-1"])
-        notice = notices.expand(session, callout, [Draft(worker, "mqtt", {})], desk.world.now)[0]
-        notices.record_sent(session, {notice.id: None}, desk.world.now)
+        notice = notices.expand(callout, [Draft(worker, "mqtt", {})], desk.world.now)[0]
+        writes = bulk.Writes(session)
+        notices.write(writes, [notice])
+        writes.run()
+        outcomes.record_sent(session, {notice.id: None}, desk.world.now)
         notice_id = notice.id
     for login in ("neighbour", "worker-1", "worker-1"):
         desk.receive(f"person/{login}/receipt", {"v": 1, "notice": notice_id})

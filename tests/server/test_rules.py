@@ -281,7 +281,7 @@ def test_the_servers_clock_set_back_an_hour_makes_no_answer_early(world: World) 
 def test_a_machine_resumed_after_a_day_catches_up_once(world: World) -> None:
     """All that came due in between fires in order, once, marked, with its true due time."""
     fire = world.dispatched()
-    fired = world.sweep(START + DAY)
+    fired = world.sweep(START + DAY + timedelta(minutes=1))
     assert [item.step for item in fired] == [
         "respond.remind",
         "respond.limit",
@@ -289,9 +289,38 @@ def test_a_machine_resumed_after_a_day_catches_up_once(world: World) -> None:
         "dispose.warn",
         "dispose.limit",
         "dispose.city",
+        "dispose.again",
     ]
-    assert world.sweep(START + DAY + timedelta(seconds=1)) == []
-    assert all(entry.data["caught_up"] for entry in world.journal(fire)[-6:])
+    assert world.sweep(START + DAY + timedelta(minutes=2)) == []
+    assert all(entry.data["caught_up"] for entry in world.journal(fire)[-7:])
+
+
+# Reminded until it is out
+
+
+def test_an_accepted_fire_that_is_not_out_is_asked_for_again_and_again(world: World) -> None:
+    """From an hour and a half after the alert every half hour, until it is reported; a rejected report goes on."""
+    fire = world.dispatched()
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    world.apply(fire, Event.ARRIVE, "worker-1")
+    world.advance(minutes=89)
+    assert [item.step for item in world.advance(minutes=62)] == ["dispose.again", "dispose.again+1", "dispose.again+2"]
+    assert world.callouts(fire)[-2:] == [("dispose.again+2", "owner"), ("dispose.again+2", "township")]
+    world.report_done(fire, "worker-1")
+    assert not [step for step in world.armed(fire) if step.startswith("dispose")]
+    world.apply(fire, Event.REJECT, "county")
+    assert world.armed(fire) == ["dispose.again+3"]
+    assert [item.due_at for item in world.advance(minutes=30)] == [START + timedelta(minutes=180)]
+
+
+def test_rounds_missed_in_an_outage_are_told_once_and_go_on_in_step(world: World) -> None:
+    """Five hours down: one reminder for all that was missed, marked, and the next at its own true time."""
+    fire = world.dispatched()
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    fired = world.sweep(START + timedelta(minutes=5 * 60 + 10))
+    assert [item.step for item in fired][-1] == "dispose.again"
+    assert world.armed(fire) == ["dispose.again+8"]
+    assert [item.due_at for item in world.advance(minutes=21)] == [START + timedelta(minutes=330)]
 
 
 def _sweep_and_lose_the_database(world: World, now: datetime) -> None:
@@ -431,7 +460,11 @@ def test_a_policy_that_contradicts_itself_is_refused_by_name(change: dict[str, A
         (0, {"rungs": "owner"}, "rungs: is a list"),
         (0, {"rungs": ["owner", "owner"]}, "each once"),
         (0, {"rungs": ["mayor"]}, "are among owner"),
+        (0, {"rungs": ["departments"]}, "'departments' alone"),
         (0, {"after_s": -1}, "after_s: is a whole number"),
+        (0, {"every_s": 5}, "every_s: is a whole number of seconds from 60"),
+        (1, {"every_s": 600}, "a breach happens once"),
+        (0, {"key": "a+b"}, "without '@' and '\\+'"),
         (1, {"event": "remind"}, "has no breach with until 'accept' at 300 s"),
         (4, {"after_s": 1799}, "a breach at 1799 s contradicts dispose_limit_s = 1800"),
     ],
@@ -470,10 +503,11 @@ def test_hundreds_of_overdue_fires_are_caught_up_in_order_of_their_true_times(ma
     fired = []
     while more := many.sweep(START + timedelta(hours=2)):
         fired += more
-    assert len(fired) == len({(item.incident_id, item.step) for item in fired}) == 1200
+    assert len(fired) == len({(item.incident_id, item.step) for item in fired}) == 1400
     assert [item.due_at for item in fired] == sorted(item.due_at for item in fired)
     with many.database.read() as session:
-        assert session.scalars(select(Deadline.id).where(Deadline.fired_at.is_(None))).all() == []
+        waiting = session.scalars(select(Deadline.step).where(Deadline.fired_at.is_(None))).all()
+        assert set(waiting) == {"dispose.again+1"}
         assert journal.first_broken_line(session, fired[0].incident_id) is None
 
 

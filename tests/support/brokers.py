@@ -12,8 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from server.admin.brokerusers import acl_file_text, write_users
 from server.settings import Broker
@@ -85,19 +88,43 @@ def _running(command: Sequence[str], port: int) -> Iterator[RunningBroker]:
 @contextmanager
 def mosquitto(folder: Path, passwords: Mapping[str, str] = PASSWORDS) -> Iterator[RunningBroker]:
     """mosquitto, as in production."""
+    write_users(folder / "users", passwords)
+    with mosquitto_with(folder, (folder / "users").read_text(), acl_file_text()) as broker:
+        yield broker
+
+
+@contextmanager
+def mosquitto_with(folder: Path, users: str, rules: str) -> Iterator[RunningBroker]:
+    """mosquitto with this password file and these access rules."""
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("needs mosquitto (apt-get install mosquitto)")
     port = free_port()
-    write_users(folder / "users", passwords)
+    folder.mkdir(exist_ok=True)
+    (folder / "users").write_text(users)
     (folder / "users").chmod(0o644)  # mosquitto started as root gives up its rights
-    (folder / "acl").write_text(acl_file_text())
+    (folder / "acl").write_text(rules)
     (folder / "mosquitto.conf").write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous false\nuser root\n"
         f"password_file {folder / 'users'}\nacl_file {folder / 'acl'}\n"
     )
     with _running([program, "-c", str(folder / "mosquitto.conf")], port) as broker:
         yield broker
+
+
+def may_connect(broker: RunningBroker, name: str, password: str) -> bool:
+    """Whether the broker lets this name in with this password."""
+    answered: Queue[bool] = Queue()
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.username_pw_set(name, password)
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answered.put(not reason.is_failure)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    try:
+        return answered.get(timeout=10)
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 
-from detector.train.dataset import DatasetError, Source, pictures, read_description, side
+from detector.measure.dataset import DatasetError, Source, pictures, read_description, side
 from detector.train.prepare import draw, prepare, recipe
+from detector.train.run import described
+from tests.train.conftest import Image
 
 SHIPPED = Path(__file__).resolve().parents[2] / "detector/train/datasets/shared.yaml"
 
@@ -68,15 +72,57 @@ def test_a_training_picture_depends_on_seed_and_number_alone(dataset: Path) -> N
             assert 0 <= y1 < y2 <= 256
 
 
+def test_a_piece_of_large_smoke_is_no_picture_without_smoke(dataset: Path) -> None:
+    """However little of its box is left in a crop, smoke that fills the crop stays labelled."""
+    for label in (dataset.parent / "tower/labels").iterdir():
+        label.write_text("0 0.5 0.5 1.0 1.0\n")
+    description = read_description(dataset)
+    towers = [source for source in description.sources if source.name == "tower"]
+    plain = description.model_copy(
+        update={"sources": towers, "composites": description.composites.model_copy(update={"plumes": 0.0})}
+    )
+    drawn = replace(recipe(plain, dataset.parent), lookalikes=0.0)
+    assert all(draw(drawn, (320, 256), 2, number)[1] for number in range(16))
+
+
+def test_what_has_no_smoke_is_the_loudest_of_a_few(dataset: Path) -> None:
+    """With a judge, of pictures without smoke the one is drawn that it rates highest; labelled ones stay as drawn."""
+    drawn = recipe(read_description(dataset), dataset.parent)
+
+    def judge(image: Image, _: object) -> float:
+        return float(image.mean())
+
+    pairs = [(draw(drawn, (160, 128), 3, n), draw(drawn, (160, 128), 3, n, judge)) for n in range(24)]
+    clean = [(judge(*plain), judge(*chosen)) for plain, chosen in pairs if not plain[1] and not chosen[1]]
+    assert all(chosen >= plain - 3 for plain, chosen in clean)  # both went through the camera's noise
+    assert sum(chosen > plain + 3 for plain, chosen in clean) > len(clean) // 3
+
+
 def test_preparation_goes_on_where_it_stopped(dataset: Path, tmp_path: Path) -> None:
     """A second call keeps what is there and adds what is missing."""
     description, cache = read_description(dataset), tmp_path / "cache"
-    prepare(description, dataset.parent, cache, 2, 1, (160, 128))
+    prepare(description, dataset.parent, cache, 2, 1, size=(160, 128))
     stamp = (cache / "images/train/000000.jpg").stat().st_mtime_ns
-    prepare(description, dataset.parent, cache, 4, 1, (160, 128))
+    prepare(description, dataset.parent, cache, 4, 1, size=(160, 128))
     assert (cache / "images/train/000000.jpg").stat().st_mtime_ns == stamp
     assert len(list((cache / "images/train").iterdir())) == len(list((cache / "labels/train").iterdir())) == 4
-    assert {p.stem.split("-")[0] for p in (cache / "images/val").iterdir()} == {"tower", "clean"}
+
+
+def test_a_folder_is_split_as_its_own_names_say(hills: Image, tmp_path: Path) -> None:
+    """valid/ is for validation, test/ for the test; a folder that says nothing is split by a hash of its names."""
+    for folder in ("train", "valid", "test", "more"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+        for number in range(20):
+            cv2.imwrite(str(tmp_path / folder / f"images/{folder}{number}.jpg"), hills)
+    sides: dict[str, set[str]] = {}
+    for picture in pictures(*described(tmp_path, None)):
+        sides.setdefault(picture.source, set()).add(picture.split)
+    assert sides == {
+        "train": {"train"},
+        "valid": {"validation"},
+        "test": {"test"},
+        "more": {"train", "validation", "test"},
+    }
 
 
 @pytest.mark.parametrize(

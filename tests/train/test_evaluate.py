@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
-from detector.evaluate import Seen, figures, main, report, threshold_from
-from detector.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
-from detector.train.dataset import DatasetError, Label, Picture, Split
+from detector.measure.dataset import DatasetError, Label, Picture, Split
+from detector.measure.evaluate import Seen, figures, main, report, threshold_from
+from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
+from tests.train.conftest import Image
 
 BOX: Box = (10, 10, 20, 20)
 
@@ -126,4 +128,45 @@ def test_a_plain_folder_is_a_dataset_too(dataset: Path, capsys: pytest.CaptureFi
 def test_an_empty_folder_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It names the folder that has no pictures."""
     assert main([str(tmp_path)]) == 1
-    assert "has no pictures in" in capsys.readouterr().err
+    assert "holds no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pictures", "labels"),
+    [
+        ("images/test/1.jpg", "labels/test/1.txt"),
+        ("valid/images/1.jpg", "valid/labels/1.txt"),
+        ("flat/1.jpg", "flat/1.txt"),
+    ],
+)
+def test_folders_as_others_lay_them_out(hills: Image, tmp_path: Path, pictures: str, labels: str) -> None:
+    """Split inside images/, split outside, or labels beside the pictures; classes by the data.yaml's names."""
+    for file in (pictures, labels):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(tmp_path / pictures), hills)
+    (tmp_path / labels).write_text("1 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_text("names: [Flames, White-Smoke]\n")
+    for given in (tmp_path, tmp_path / "data.yaml"):
+        out = tmp_path / "figures.json"
+        assert main([str(given), "--json", str(out)]) == 0
+        assert json.loads(out.read_text())["model"]["real"]["all"]["smoke_boxes"] == 1
+
+
+def test_pictures_without_labels_and_a_torn_one(
+    hills: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing burns in what nobody labelled, and that is said; what cannot be read is named and left out."""
+    cv2.imwrite(str(tmp_path / "1.jpg"), hills)
+    (tmp_path / "2.jpg").write_bytes(b"torn")
+    assert main([str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "has no labels" in told.err
+    assert "2.jpg cannot be read" in told.err
+    assert "0/1" in told.out
+
+
+def test_nothing_but_torn_pictures_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty table would look like a result."""
+    (tmp_path / "1.jpg").write_bytes(b"torn")
+    assert main([str(tmp_path)]) == 1
+    assert "none of the pictures can be read" in capsys.readouterr().err

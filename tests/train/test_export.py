@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from detector.card import read_card
-from detector.model import SHIPPED, load_model
 from detector.train.cli import main
+from detector.train.composite import add_plume
+from detector.vision.card import read_card
+from detector.vision.model import SHIPPED, load_model
 from tests.train.conftest import Image
 
 needs_torch = pytest.mark.skipif(
@@ -31,9 +32,9 @@ def test_the_shipped_model_is_whole_small_and_says_where_it_comes_from() -> None
 
 def test_both_back_ends_give_the_same_boxes(hills: Image) -> None:
     """The halved weights compute in float32 wherever they run."""
-    picture = hills.copy()
-    cv2.circle(picture, (300, 170), 40, (235, 235, 235), -1)
-    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 9), np.uint8)
+    plume = add_plume(hills, np.random.default_rng(4))
+    assert plume is not None
+    picture = plume[0]
     one, two = (load_model(SHIPPED, name).detect(picture, 0.02) for name in ("openvino", "onnxruntime"))
     assert len(one) == len(two) > 0
     for a, b in zip(one, two, strict=True):

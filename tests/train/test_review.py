@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from detector.measure.dataset import pictures, read_description
 from detector.train.cli import main
-from detector.train.dataset import pictures, read_description
 from tests.train.conftest import landscape
 
 
@@ -23,8 +23,20 @@ def export(folder: Path, *verdicts: dict[str, object]) -> Path:
     return folder
 
 
-REAL = {"picture": "a.jpg", "camera": "west", "verdict": "real", "box": [0.4, 0.5, 0.5, 0.7], "reason": None}
-FALSE = {"picture": "b.jpg", "camera": "west", "verdict": "false", "box": [0.1, 0.1, 0.2, 0.2], "reason": "fog"}
+REAL: dict[str, object] = {
+    "picture": "a.jpg",
+    "camera": "west",
+    "verdict": "real",
+    "box": [0.4, 0.5, 0.5, 0.7],
+    "reason": None,
+}
+FALSE: dict[str, object] = {
+    "picture": "b.jpg",
+    "camera": "west",
+    "verdict": "false",
+    "box": [0.1, 0.1, 0.2, 0.2],
+    "reason": "fog",
+}
 
 
 def test_real_smoke_is_labelled_and_a_false_alarm_is_a_clean_picture(tmp_path: Path) -> None:
@@ -46,6 +58,25 @@ def test_a_picture_with_real_and_false_boxes_is_not_clean(tmp_path: Path) -> Non
     assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
     (picture,) = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
     assert len(picture.labels) == 1
+
+
+def test_smoke_of_another_kind_is_learned_neither_as_smoke_nor_as_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A chimney was a false alarm, but its picture is not one without smoke."""
+    review = export(tmp_path / "review", REAL, {**FALSE, "reason": "chimney"})
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    assert "1 real, 0 false alarms, 1 left out" in capsys.readouterr().out
+    (picture,) = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
+    assert picture.path.name == "a.jpg"
+
+
+def test_flames_are_labelled_as_flames(tmp_path: Path) -> None:
+    """A sighting of fire, found real."""
+    review = export(tmp_path / "review", {**REAL, "label": "fire"})
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    (picture,) = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
+    assert [label.name for label in picture.labels] == ["fire"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def with_picture(world: World, shade: int = 99) -> tuple[str, str]:
     with world.database.write() as session:
         code = sightings.record(session, sent, world.now).incident.code
     with world.database.write() as session:
-        pictures.add_sighting_picture(session, sent.id, "edge-1", picture, folder=world.evidence, now=world.now)
+        pictures.add_edge_picture(session, sent.id, "edge-1", picture, folder=world.evidence, now=world.now)
     return code, hashlib.sha256(picture).hexdigest()
 
 
@@ -300,3 +300,34 @@ def test_the_photograph_kept_is_the_photograph_sent(site: Site) -> None:
     worker.answer(code, "report_done", photo=jpeg(200, 640, 480))
     url = worker.json(f"/api/v1/incidents/{code}")["incident"]["photos"][0]["url"]
     assert Image.open(io.BytesIO(worker.client.get(url, buffered=True).data)).size == (640, 480)
+
+
+def test_a_program_reports_what_no_camera_saw(site: Site) -> None:
+    """Opened, joined by the next, named on the console by its source; nonsense is refused by field."""
+    county = site.login("county")
+    token = county.json("/api/v1/me")["csrf_token"]
+
+    def post(**fields: Any) -> Any:
+        given = {"id": "report-0001", "source": "satellite", "lat": FIELD[0], "lon": FIELD[1], "error_m": 375}
+        given |= {"seen_at": site.world.now.isoformat()} | fields
+        return county.client.post("/api/v1/reports", json=given, headers={"X-CSRFToken": token})
+
+    first = post().get_json()
+    assert first["result"] == "opened"
+    assert post().get_json()["result"] == "duplicate"
+    second = post(id="report-0002", source="hotline").get_json()
+    assert (second["result"], second["incident"]) == ("joined", first["incident"])
+    page = county.get(f"/console/{first['incident']}").text
+    assert "卫星报告火点" in page
+    assert "热线也报告了这里" in page
+    assert "没有镜头画面" in page
+    assert "图片未到" not in page
+    for field, value in (
+        ("id", "x"),
+        ("source", "rumour"),
+        ("lat", "north"),
+        ("error_m", 0),
+        ("seen_at", "2026-10-08"),
+    ):
+        refused = post(**({"id": "report-0003"} | {field: value}))
+        assert (refused.status_code, refused.get_json()["code"]) == (422, "invalid"), field

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from werkzeug.serving import make_server
 
 from server.domain.lifecycle import Event, State
-from server.services import incidents
+from server.services import incidents, push, tickets
 from tests.support.world import VILLAGE, jpeg
 from tests.web.conftest import PASSWORD, Site
 from tests.web.test_api import with_picture
@@ -50,7 +51,7 @@ def browser() -> Iterator[Browser]:
 def address(site: Site) -> Iterator[str]:
     """The site served over HTTP on this machine."""
     server = make_server("127.0.0.1", 0, site.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     site.running[0] = False
@@ -155,6 +156,22 @@ def test_a_tap_without_signal_is_kept_and_sent_later(site: Site, phone: Device) 
     assert all("phone_at" in entry.data for entry in site.world.journal(code)[-2:])
 
 
+def test_an_expired_login_keeps_the_answer_and_says_so(site: Site, phone: Device) -> None:
+    """Nothing seems to be on its way that is not; after logging in again it goes by itself."""
+    code = _fire(site)
+    page = phone.go(f"/w/{code}")
+    phone.context.clear_cookies(name="straw1530")
+    page.get_by_role("button", name="签收：我去").tap()
+    expect(page.locator("#queue")).to_contain_text("登录已过期，答复还在手机里")
+    expect(page.locator("#queue")).not_to_contain_text("正在发送")
+    page.locator("#expired a").tap()
+    page.fill("[name=login]", "worker-1")
+    page.fill("[name=password]", PASSWORD)
+    page.click("button.primary")
+    expect(page.locator(".bar-title strong")).to_have_text("已签收", timeout=30_000)
+    assert site.world.state(code) is State.ACCEPTED
+
+
 def test_an_answer_whose_confirmation_was_lost_counts_once(site: Site, phone: Device) -> None:
     """The server got it, the phone never heard: the second sending carries the same id and changes nothing."""
     code = _fire(site)
@@ -201,6 +218,27 @@ def test_a_photograph_is_shrunk_previewed_and_sent(site: Site, phone: Device, tm
     url = site.login("worker-1").json(f"/api/v1/incidents/{code}")["incident"]["photos"][0]["url"]
     kept = Image.open(io.BytesIO(site.login("county").client.get(url, buffered=True).data))
     assert (kept.format, kept.size) == ("JPEG", (1600, 1200))
+
+
+def test_a_photograph_survives_the_confirmation_of_the_step_before(site: Site, phone: Device, tmp_path: Path) -> None:
+    """On a slow line the word that the step before has arrived comes after the photograph was taken: it stays."""
+    code = _fire(site)
+    site.world.apply(code, Event.ACCEPT, by="worker-1")
+    site.world.apply(code, Event.ARRIVE, by="worker-1")
+    photo = tmp_path / "scene.jpg"
+    photo.write_bytes(jpeg(140, 800, 600))
+    page = phone.go(f"/w/{code}")
+    held: list[Route] = []
+    phone.context.route("**/api/v1/answers", lambda route: held.append(route))
+    page.locator("[data-panel=on_site]").get_by_role("button", name="开始处置").tap()
+    panel = page.locator("[data-panel=in_hand]")
+    panel.locator("input[name=photo]").set_input_files(photo)
+    expect(panel.locator(".preview")).to_be_visible()
+    held[0].continue_()
+    phone.context.unroute("**/api/v1/answers")
+    expect(page.locator("#queue")).to_contain_text("已送达：开始处置")
+    panel.get_by_role("button", name="处置完成，发送").tap()
+    expect(page.locator("#act")).to_contain_text("已反馈，等县里核查")
 
 
 def test_a_mistaken_tap_is_taken_back_on_the_phone(site: Site, phone: Device) -> None:
@@ -260,6 +298,29 @@ def test_the_console_acts_with_confirmation_and_undo(site: Site, wall: Device) -
     assert site.world.state(code) is State.DISPATCHED
 
 
+def test_what_is_typed_on_the_console_outlives_news(site: Site, wall: Device) -> None:
+    """Somebody accepts while the county writes why it was no fire: the sheet stays open with its words."""
+    code = _fire(site)
+    page = wall.go(f"/console/{code}")
+    page.locator("#step-mark_false").click()
+    page.locator(".step-mark_false").get_by_text("炊烟").click()
+    page.locator(".step-mark_false [name=note]").fill("灶房的烟")
+    site.world.apply(code, Event.ACCEPT, by="worker-1")
+    expect(page.locator(".detail-head .badge")).to_have_text("已签收")
+    expect(page.locator(".step-mark_false [name=note]")).to_have_value("灶房的烟")
+    page.locator(".step-mark_false .confirm").click()
+    expect(page.locator(".detail-head .badge")).to_have_text("误报")
+
+
+def test_by_keyboard_the_reader_goes_on_in_the_pane(site: Site, wall: Device) -> None:
+    """Enter on a fire of the list leads to its heading, so that the next tab is its first button."""
+    code = _fire(site)
+    page = wall.go("/console")
+    page.locator(f"#row-{code}").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".detail-head h2")).to_be_focused()
+
+
 def test_a_clock_that_passes_its_limit_turns_late_on_the_screen(site: Site, wall: Device) -> None:
     """The wall shows 超时 by itself when the moment has passed, counted on the server's time."""
     code = _fire(site)
@@ -287,3 +348,55 @@ def test_when_the_live_connection_fails_the_console_polls(site: Site, wall: Devi
     code = _fire(site)
     expect(page.locator(f"#row-{code}")).to_be_visible(timeout=20_000)
     expect(page.locator("#link")).to_have_class("link polling")
+
+
+def test_what_was_handed_over_can_be_answered_no_more(site: Site, phone: Device) -> None:
+    """After a hand-over the page says so, and its buttons are gone."""
+    code = _fire(site)
+    page = phone.go(f"/w/{code}")
+    page.get_by_text("转派", exact=True).first.tap()
+    page.locator("[data-panel=dispatched] select").select_option(index=1)
+    page.get_by_role("button", name="确认转派").tap()
+    expect(page.locator("#queue")).to_contain_text("已不归您")
+    expect(page.locator("#act")).to_have_count(0)
+
+
+def test_the_last_pages_are_there_without_signal_and_alerts_are_offered(site: Site, phone: Device) -> None:
+    """The service worker keeps what was last seen; the button to turn alerts on is there where push is set up."""
+    site.app.jinja_env.globals["push_key"] = push.public_key(push.new_key())
+    code = _fire(site)
+    page = phone.go("/w")
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    phone.go("/w")
+    expect(page.locator("#push")).to_be_visible()
+    expect(page.locator(f'a[href="/w/{code}"]')).to_be_visible()
+    phone.context.set_offline(True)
+    page.reload()
+    expect(page.locator(f'a[href="/w/{code}"]')).to_be_visible()
+    expect(page.locator("#queue")).to_contain_text("没有信号。这是")
+    assert page.evaluate("document.querySelector('.clock-time').textContent") != "5:00"  # not the kept page's time
+    phone.context.set_offline(False)
+    expect(page.locator("#queue")).not_to_contain_text("没有信号")
+
+
+def test_a_signed_link_is_one_page_with_one_button(site: Site, phone: Device) -> None:
+    """Large enough for a thumb, and then what to do next."""
+    code = _fire(site)
+    until = site.world.now + timedelta(hours=1)
+    page = phone.go("/t/" + tickets.tap("k" * 40, 1, site.world.people["worker-1"], until))
+    button = page.locator("form[method=post] button.primary")
+    box = button.bounding_box()
+    assert box is not None
+    assert box["height"] >= 44
+    button.click()
+    expect(page.locator(".message")).to_contain_text("已签收")
+    assert site.world.state(code) is State.ACCEPTED
+
+
+def test_the_wall_screen_can_be_muted(site: Site, wall: Device) -> None:
+    """It stays so for this screen."""
+    page = wall.page
+    expect(page.locator("#mute")).to_have_attribute("aria-pressed", "false")
+    page.click("#mute")
+    page.reload()
+    expect(page.locator("#mute")).to_have_attribute("aria-pressed", "true")

@@ -110,6 +110,24 @@ def test_a_form_without_its_token_is_refused(site: Site) -> None:
     assert (reply.status_code, reply.get_json()["code"]) == (400, "csrf")
 
 
+def test_a_token_from_before_the_login_is_worth_nothing_after_it(site: Site, token_of: Token) -> None:
+    """Whoever planted the session before the login knows no token of the one after."""
+    client = site.app.test_client()
+    token = token_of(client.get("/login"))
+    form = {"csrf_token": token, "login": "worker-1", "password": PASSWORD}
+    assert client.post("/login", data=form).status_code == 302
+    headers = {"X-CSRFToken": token}
+    assert client.post("/api/v1/answers", json={}, headers=headers).get_json()["code"] == "csrf"
+    headers = {"X-CSRFToken": client.get("/api/v1/me").get_json()["csrf_token"]}
+    assert client.post("/api/v1/answers", json={}, headers=headers).get_json()["code"] == "invalid"
+
+
+def test_the_whole_address_asked_for_survives_the_login(site: Site) -> None:
+    """Also where it has a query of its own."""
+    asked = site.app.test_client().get("/console?show=open&x=1", headers={"Accept": "text/html"})
+    assert asked.location == "/login?next=/console%3Fshow%3Dopen%26x%3D1"
+
+
 @pytest.mark.parametrize("wanted", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"])
 def test_login_never_leads_to_another_site(site: Site, token_of: Token, wanted: str) -> None:
     """The address to go on to is one on this server, or the front page."""

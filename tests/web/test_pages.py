@@ -7,10 +7,13 @@ import io
 import re
 
 import pytest
+from sqlalchemy import select
 
 from server.domain.lifecycle import Event, State
-from server.services import incidents
-from tests.support.world import NEIGHBOUR, VILLAGE, jpeg
+from server.models import Notice, Person
+from server.services import incidents, outcomes
+from tests.dispatch.helpers import expand
+from tests.support.world import FIELD, NEIGHBOUR, VILLAGE, jpeg
 from tests.web.conftest import Site
 from tests.web.test_api import with_picture
 
@@ -185,3 +188,101 @@ def test_an_unknown_page_and_a_wrong_method_are_sentences(site: Site) -> None:
     assert "没有这一页" in county.get("/nowhere").text
     assert county.client.get("/api/v1/nowhere").get_json()["code"] == "http_404"
     assert county.client.get("/api/v1/answers").status_code == 405
+
+
+# Late, disputed, excused, appealed, reopened
+
+
+def late_fire(site: Site) -> str:
+    """Accepted after ten minutes."""
+    code = site.world.dispatched()
+    site.world.advance(minutes=10)
+    site.world.apply(code, Event.ACCEPT, by="worker-1")
+    return code
+
+
+def test_a_worker_appeals_and_the_county_decides_with_forms_alone(site: Site) -> None:
+    """The reason is on the console with both decisions; an upheld one stands beside the verdict and changes none."""
+    code = late_fire(site)
+    worker = site.login("worker-1")
+    assert "超时有原因" in worker.get(f"/w/{code}").text
+    worker.submit(f"/w/{code}/answer", event="appeal", note="桥断了")
+    assert "超时有原因" not in worker.get(f"/w/{code}").text
+    county = site.login("county")
+    page = county.get(f"/console/{code}").text
+    assert "桥断了" in page
+    line = re.search(r'name="answers" value="(\d+)"', page)
+    assert line is not None
+    page = county.submit(f"/console/{code}/answer", event="appeal", answers=line[1], upheld="true", note="属实").text
+    assert "申诉成立，免责：属实" in page
+    assert 'name="answers"' not in page
+    respond = site.world.clocks(code)[1]
+    assert (respond.verdict.value, respond.excused) == ("broken", True)
+    again = county.submit(f"/console/{code}/answer", event="appeal", answers=line[1], upheld="false").text
+    assert "already decided" in again or "已有结论" in again
+    assert site.world.clocks(code)[1].excused
+
+
+def test_a_worker_who_was_in_time_is_not_asked_to_appeal(site: Site) -> None:
+    """There is nothing to appeal against."""
+    code = site.world.dispatched()
+    site.world.apply(code, Event.ACCEPT, by="worker-1")
+    assert "超时有原因" not in site.login("worker-1").get(f"/w/{code}").text
+
+
+def test_an_excuse_says_beforehand_what_it_does_and_afterwards_who_gave_it(site: Site) -> None:
+    """While it burns it ends the incident; after the close it is a note."""
+    code = late_fire(site)
+    county = site.login("county")
+    assert "本火点就此结束；判定旁注明免责" in county.get(f"/console/{code}").text
+    page = county.submit(f"/console/{code}/answer", event="excuse", reason="permitted").text
+    assert "免责（批准的焚烧） · 某6" in page
+    assert "只是注明，时间和判定不变" in page
+    assert "另开一个新火点" in page  # what reopening would do
+    reopened = county.submit(f"/console/{code}/answer", event="reopen").text
+    new = site.world.journal(code)[-1].data["opened"]
+    assert f'href="/console/{new}"' in reopened
+    assert f"重开前次火点 {code}" in county.get(f"/console/{new}").text
+
+
+def test_a_disputed_discovery_is_explained_in_words(site: Site) -> None:
+    """The limit lies inside what can be known; the page says so and not only "disputed"."""
+    code = site.world.sighting(seen_s=55)
+    page = site.login("county").get(f"/console/{code}").text
+    assert "<b>发现存疑</b>" in page
+    assert "60 秒在其间，判不了" in page
+
+
+def test_a_tap_taken_back_stays_visible_as_such(site: Site) -> None:
+    """Struck through, marked, and named by the line that took it back."""
+    code = site.world.dispatched()
+    site.world.apply(code, Event.ACCEPT, by="worker-1")
+    site.world.apply(code, Event.UNDO, by="worker-1")
+    page = site.login("county").get(f"/console/{code}").text
+    assert 'class="line-accept undone"' in page
+    assert "（已撤销）" in page
+    assert "撤销：签收" in page
+
+
+def test_a_department_sees_the_console_without_buttons(site: Site) -> None:
+    """It is told and may look; each step is refused."""
+    code = late_fire(site)
+    with site.world.database.write() as session:
+        county = session.get_one(Person, site.world.people["county"])
+        county.role = "department"
+    page = site.login("county").get(f"/console/{code}").text
+    assert "step-mark_false" not in page
+    site.login("county").submit(f"/console/{code}/answer", event="mark_false", reason="fog")
+    assert site.world.state(code) is State.ACCEPTED
+
+
+def test_the_console_says_who_need_not_be_told_and_why(site: Site) -> None:
+    """What was spared and what only informed has words of its own."""
+    code = site.world.sighting(at=FIELD)
+    expand(site.world, ["mqtt", "voice"])
+    with site.world.database.write() as session:
+        call = session.scalars(select(Notice).where(Notice.channel == "voice")).one()
+        outcomes.skip(session, call, "it arrived by mqtt", site.world.now)
+    page = site.login("county").get(f"/console/{code}").text
+    assert "不必再发" in page
+    assert "已由推送送达" in page

@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 import server.web
 from server.domain.clocks import Verdict
 from server.domain.lifecycle import Event, State
-from server.domain.policy import RUNGS
+from server.domain.policy import CALLED
 from server.models.notice import NOTICE_STATES
 from server.models.region import ROLES
 from server.queries.places import village_name
@@ -33,7 +33,7 @@ def test_every_word_of_the_domain_has_a_label() -> None:
     assert set(words.STATES) == set(State)
     assert set(words.EVENTS) == set(Event)
     assert set(words.VERDICTS) == set(Verdict)
-    assert set(words.RUNGS) == set(RUNGS)
+    assert set(words.RUNGS) == set(CALLED)
     assert set(words.ROLES) == set(ROLES)
     assert set(words.REASONS) == set(FALSE_REASONS)
     assert set(words.NOTICE_STATES) == set(NOTICE_STATES)

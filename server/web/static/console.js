@@ -3,6 +3,7 @@
 // renders them and put in place one by one, so that scroll, focus and half-filled forms stay. Without live connection it polls.
 import { now, setNow, tick } from "./clocks.js";
 import * as map from "./map.js";
+import { alarm } from "./alarm.js";
 
 const words = JSON.parse(document.getElementById("words").textContent);
 const POLL_S = 5;
@@ -14,6 +15,9 @@ let versions = "";
 let cameraStates = "";
 let heard = Date.now();
 let polling = false;
+let known = new Set();
+const mute = document.getElementById("mute");
+const clock = document.getElementById("now");
 
 setNow(document.body.dataset.now);
 
@@ -31,6 +35,7 @@ function patch(into, from) {
     else {
       const focus = node?.contains(document.activeElement) ? document.activeElement.id || node.id : null;
       if (node) {
+        carry(node, fresh);
         old.delete(key);
         if (node === place) place = place.nextElementSibling;
         node.remove();
@@ -42,6 +47,21 @@ function patch(into, from) {
     else into.insertBefore(node, place);
   }
   for (const gone of old.values()) gone.remove();
+}
+
+/** What is open and typed in the old goes on in the new: the same steps, with their own words. */
+function carry(old, fresh) {
+  for (const form of old.querySelectorAll("form[data-answer]")) {
+    const twin = [...fresh.querySelectorAll("form[data-answer]")].find(
+      (one) => one.event.value === form.event.value && one.answers?.value === form.answers?.value,
+    );
+    if (!twin) continue;
+    for (const field of form.querySelectorAll("[name=note], select")) twin.elements[field.name].value = field.value;
+    for (const field of form.querySelectorAll("input:checked"))
+      for (const one of twin.querySelectorAll("input[type=radio]")) one.checked ||= one.value === field.value;
+    const sheet = twin.closest("details");
+    if (sheet && form.closest("details").open) sheet.open = true;
+  }
 }
 
 async function part(path) {
@@ -102,6 +122,8 @@ async function take(state) {
   const code = chosen();
   const mine = state.incidents.find((one) => one[0] === code);
   const stale = mine && String(mine[2]) !== detail.querySelector("[data-code]").dataset.seq;
+  if (!first) listenFor(state.incidents);
+  known = new Set(state.incidents.map(([code]) => code));
   if (told !== versions || cameras !== cameraStates) {
     [versions, cameraStates] = [told, cameras];
     if (!first || listIsOld(state.incidents)) await refreshList();
@@ -109,6 +131,19 @@ async function take(state) {
   }
   if (stale) await refreshDetail(code);
 }
+
+/** A new fire sounds, unless this screen is muted. */
+function listenFor(incidents) {
+  if (mute.getAttribute("aria-pressed") === "false" && incidents.some(([code]) => !known.has(code))) alarm();
+}
+
+mute.addEventListener("click", () => {
+  const off = mute.getAttribute("aria-pressed") === "false";
+  mute.setAttribute("aria-pressed", off);
+  localStorage.setItem("straw1530.mute", off);
+});
+mute.setAttribute("aria-pressed", localStorage.getItem("straw1530.mute") === "true");
+mute.hidden = false;
 
 function listIsOld(incidents) {
   return incidents.some(([code, , seq]) => !list.querySelector(`#row-${code}[data-version^="${seq}-"]`));
@@ -180,10 +215,14 @@ async function submit(event) {
     // the form keeps its id: sending it again cannot do it twice
   }
   button.disabled = false;
-  const error = form.closest(".actions").querySelector(".action-error");
+  const error = detail.querySelector(".action-error");
   error.hidden = text === null;
   error.textContent = text ?? "";
-  if (text === null) await Promise.all([refreshDetail(chosen()), refreshList()]);
+  if (text !== null) return;
+  form.reset();
+  form.closest("details")?.removeAttribute("open");
+  form.closest("[data-key]").dataset.version = ""; // its id is used up: a new form comes
+  await Promise.all([refreshDetail(chosen()), refreshList()]);
 }
 
 document.addEventListener("submit", submit);
@@ -193,7 +232,8 @@ document.addEventListener("click", (event) => {
   const tab = event.target.closest(".tabs a");
   if (row) {
     event.preventDefault();
-    choose(row.dataset.code);
+    // By keyboard (a click without a pointer) the reader goes on in the pane.
+    choose(row.dataset.code).then(() => event.detail === 0 && detail.querySelector("h2")?.focus());
   } else if (tab) {
     event.preventDefault();
     history.pushState({}, "", `${location.pathname}?show=${tab.dataset.show}`);
@@ -209,8 +249,7 @@ addEventListener("popstate", () => {
 
 setInterval(() => {
   tick(words);
-  const zone = { timeZone: "Asia/Shanghai", hour12: false };
-  document.getElementById("now").textContent = new Date(now()).toLocaleTimeString("zh-CN", zone);
+  clock.textContent = new Date(now()).toLocaleTimeString("zh-CN", { timeZone: clock.dataset.zone, hour12: false });
 }, 500);
 setInterval(poll, POLL_S * 1000);
 map.start(words, choose);

@@ -20,7 +20,7 @@ export function start(texts, onChoose) {
   leaflet.attributionControl.setPrefix("Leaflet");
   L.control.zoom({ position: "bottomright" }).addTo(leaflet);
   L.control.scale({ imperial: false, position: "bottomleft" }).addTo(leaflet);
-  for (const [name, z] of [["outlines", 350], ["villages", 360], ["cones", 370], ["fires", 450]]) {
+  for (const [name, z] of [["outlines", 350], ["villages", 360], ["grids", 361], ["cones", 370], ["fires", 450]]) {
     leaflet.createPane(name).style.zIndex = z;
     layers[name] = L.layerGroup().addTo(leaflet);
   }
@@ -44,6 +44,11 @@ async function outlines() {
   if (counties) {
     const drawn = L.geoJSON(counties, { pane: "outlines", interactive: false, style: { color: "#6d9481", weight: 2, fill: false } });
     layers.outlines.addLayer(drawn);
+  }
+  const zones = await json("/api/v1/divisions/zone"); // they lie over the grids
+  if (zones?.features.length) {
+    const drawn = L.geoJSON(zones, { pane: "outlines", interactive: false, style: { color: "#c79a3a", weight: 1.5, dashArray: "6 5", fillColor: "#c79a3a", fillOpacity: 0.06 } });
+    labels(drawn, "town-label", 10.75, L.layerGroup([drawn]).addTo(leaflet));
   }
   const area = layers.outlines.getLayers().filter((one) => one.getLayers().length).pop();
   if (!fitted && area) leaflet.fitBounds(area.getBounds(), { padding: [12, 12], animate: false });
@@ -141,18 +146,21 @@ function region(here, fire, look) {
   layers.fires.addLayer(shape);
 }
 
-/** The village borders of the fire's township. */
+/** The borders of the villages of the fire's township, and of their grids. */
 async function villages(grid) {
   const town = grid?.slice(0, 9);
   if (!town || grid === villagesOf) return;
   villagesOf = grid;
-  const found = await json(`/api/v1/divisions/village?within=${town}`);
-  layers.villages.clearLayers();
-  if (!found) return;
-  const others = (one) => one.properties.code !== grid; // its own name stands at the fire
-  const drawn = L.geoJSON(found, { pane: "villages", interactive: false, style: { color: "#4f7563", weight: 1, fill: false } });
-  layers.villages.addLayer(drawn);
-  labels(drawn, "village-label", 12.25, layers.villages, others);
+  for (const [level, weight, fromZoom] of [["village", 1, 12.25], ["grid", 0.5, 13.5]]) {
+    const found = await json(`/api/v1/divisions/${level}?within=${town}`);
+    const pane = `${level}s`;
+    layers[pane].clearLayers();
+    if (!found) continue;
+    const others = (one) => !grid.startsWith(one.properties.code); // their names stand at the fire
+    const drawn = L.geoJSON(found, { pane, interactive: false, style: { color: "#4f7563", weight, fill: false } });
+    layers[pane].addLayer(drawn);
+    labels(drawn, "village-label", fromZoom, layers[pane], others);
+  }
 }
 
 function text(value) {

@@ -3,6 +3,7 @@
 // photographs shrink before they are sent, and the page keeps itself up to date.
 import { setNow, tick } from "./clocks.js";
 import * as answers from "./answers.js";
+import { alarm } from "./alarm.js";
 
 const words = JSON.parse(document.getElementById("words").textContent);
 const REFRESH_S = 15;
@@ -13,10 +14,18 @@ const LEADS_TO = {
 };
 let position = null;
 let seen = null; // the last state the server told
+let known = null; // the codes of its incidents
+let heard = document.body.dataset.kept ?? timeOfDay(); // when the server last spoke
+let stale = false; // this page is to be fetched again as soon as nobody is in the middle of something
 let photo = null;
 
 document.documentElement.classList.add("js");
-setNow(document.body.dataset.now);
+// A page from the phone's own store tells an old time: until the server speaks, the phone's clock counts.
+if (document.body.dataset.kept === undefined) setNow(document.body.dataset.now);
+
+function timeOfDay() {
+  return new Date().toLocaleTimeString("zh-CN", { hour12: false });
+}
 
 const say = (text, fields = {}) => text.replace(/\{(\w+)\}/g, (_, name) => fields[name] ?? "");
 const page = () => document.querySelector("[data-refresh]");
@@ -46,7 +55,10 @@ answers.onReport((kind, answer, detail) => {
   if (kind === "sending") message(id, "wait", say(words.sending, event));
   if (kind === "part") message(id, "wait", say(words.sendingPart, { part: detail }));
   if (kind === "waiting") message(id, "wait", detail.status ? words.error : say(words.waiting, event));
-  if (kind === "login") message(id, "error", words.login, `/login?next=${encodeURIComponent(location.pathname)}`);
+  if (kind === "login") {
+    document.getElementById(id)?.remove();
+    loginExpired();
+  }
   if (kind === "refused") message(id, "error", `${answer.label}: ${detail.message}`);
   if (kind === "done") {
     const line = message(id, "done", say(words.sent, event));
@@ -56,16 +68,19 @@ answers.onReport((kind, answer, detail) => {
   else showPanel();
 });
 
-/** Fetch the page again and put its body in place, unless somebody is in the middle of something. */
+/** Fetch the page again and put its body in place; later, when somebody is in the middle of something. */
 async function refresh() {
   const here = page();
   if (!here) return;
+  stale = document.querySelector("details[name][open], .photo-form.ready") !== null;
+  if (stale) return;
   try {
     const reply = await fetch(here.dataset.refresh, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (reply.redirected && new URL(reply.url).pathname === "/login") return;
+    if (reply.status === 404) return gone();
     const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
     const main = fresh.getElementById("main");
-    if (!reply.ok || !main) return;
+    if (!reply.ok || !main || fresh.body.dataset.kept !== undefined) return;
     setNow(fresh.body.dataset.now);
     document.querySelector(".bar").replaceWith(fresh.querySelector(".bar"));
     const open = [...document.querySelectorAll("details[open]")].map((one) => one.className);
@@ -77,36 +92,64 @@ async function refresh() {
   }
 }
 
+/** This incident is no longer this person's: nothing here can be answered any more. */
+function gone() {
+  message("gone", "wait", words.gone, "/w");
+  document.getElementById("act")?.remove();
+}
+
 async function look() {
   if (document.hidden) return;
   try {
     const reply = await fetch("/api/v1/state", { cache: "no-store" });
-    if (!reply.ok) return;
+    if (reply.status === 401) return loginExpired();
+    if (!reply.ok) return unheard();
     const state = await reply.json();
     setNow(state.now);
+    heard = timeOfDay();
+    for (const line of ["kept", "expired"]) document.getElementById(line)?.remove();
     const mine = code();
     const told = JSON.stringify(mine ? state.incidents.filter((one) => one[0] === mine) : state.incidents);
-    const more = !mine && seen && state.incidents.length > JSON.parse(seen).length;
-    const changed = seen !== null && seen !== told;
+    const kept = document.body.dataset.kept !== undefined;
+    const changed = (seen !== null && seen !== told) || kept;
+    if (kept) delete document.body.dataset.kept;
     seen = told;
-    if (more) navigator.vibrate?.([300, 120, 300]);
-    if (changed && !document.querySelector("details[name][open], .photo-form.ready")) refresh();
+    const codes = state.incidents.map(([one]) => one);
+    if (known && codes.some((one) => !known.has(one))) {
+      alarm();
+      if (mine) message("another", "error", words.another, "/w");
+    }
+    known = new Set(codes);
+    if (changed || stale) refresh();
     if (answers.waiting().length) answers.flush();
   } catch {
-    // no signal
+    unheard();
   }
+}
+
+/** Without signal the page says how old is what it shows. */
+function unheard() {
+  message("kept", "wait", say(words.kept, { at: heard }));
+}
+
+function loginExpired() {
+  message("expired", "error", words.login, `/login?next=${encodeURIComponent(location.pathname)}`);
 }
 
 /** Show the panel for the state this incident will have once the waiting answers have arrived. */
 function showPanel() {
   const here = page();
   if (!here?.dataset.code) return;
-  const mine = answers.waiting().filter((one) => one.incident === here.dataset.code && LEADS_TO[one.event]);
+  const waiting = answers.waiting().filter((one) => one.incident === here.dataset.code);
+  const mine = waiting.filter((one) => LEADS_TO[one.event]);
   const state = mine.length ? LEADS_TO[mine.at(-1).event] : here.dataset.state;
   const panels = [...document.querySelectorAll("[data-panel]")];
   for (const panel of panels) panel.hidden = panel.dataset.panel !== state;
   const none = mine.length > 0 && !panels.some((panel) => !panel.hidden);
-  document.getElementById("act-queued").hidden = !none;
+  const queued = document.getElementById("act-queued");
+  if (queued) queued.hidden = !none;
+  // What could be taken back is not the last any more.
+  for (const undo of here.querySelectorAll("form.undo")) undo.hidden = waiting.length > 0;
 }
 
 async function submit(event) {
@@ -124,10 +167,12 @@ async function submit(event) {
     lon: position?.lon ?? null,
     reason: fields.reason || null,
     to: fields.to || null,
+    note: fields.note || null,
   };
   if (fields.event === "report_done") {
     if (!photo) return;
     answer.photo = photo;
+    form.classList.remove("ready");
   }
   if (!answers.add(answer)) message("full", "error", words.full);
   for (const one of document.querySelectorAll("details[name][open]")) one.open = false;
@@ -201,6 +246,40 @@ function metres(from, to) {
   return [(to.lat - from.lat) * degree, (to.lon - from.lon) * degree * Math.cos((from.lat * Math.PI) / 180)];
 }
 
+// The service worker shows push messages and keeps the last pages; only secure pages (or this machine's own) have one.
+const worker = navigator.serviceWorker?.register("/sw.js").catch(() => null);
+
+/** The button that asks for push messages, where they are set up, possible and not on yet. */
+async function offerPush() {
+  const button = document.getElementById("push");
+  const key = document.querySelector('meta[name="push-key"]')?.content;
+  const manager = (await worker)?.pushManager;
+  if (!button || !key || !manager) return;
+  const known = await manager.getSubscription();
+  if (known) return tellServer(known);
+  button.hidden = false;
+  button.onclick = async () => {
+    try {
+      await tellServer(await manager.subscribe({ userVisibleOnly: true, applicationServerKey: key }));
+      button.hidden = true;
+      message("push-said", "done", words.pushOn);
+    } catch {
+      message("push-said", "error", words.pushNo);
+    }
+  };
+}
+
+function tellServer(subscription) {
+  return fetch("/api/v1/push", {
+    method: "POST",
+    headers: {
+      "Content-Type": "application/json",
+      "X-CSRFToken": document.querySelector('meta[name="csrf-token"]').content,
+    },
+    body: JSON.stringify(subscription),
+  });
+}
+
 /** What a fresh page needs. */
 function enhance() {
   photo = null;
@@ -219,6 +298,7 @@ function enhance() {
   }
   showWay();
   showPanel();
+  offerPush();
   tick(words);
 }
 
@@ -230,6 +310,7 @@ addEventListener("online", look);
 document.addEventListener("visibilitychange", look);
 
 enhance();
+if (document.body.dataset.kept !== undefined) unheard();
 look();
 answers.flush();
 // Only where the person has already allowed it: this page never asks by itself.
