@@ -7,6 +7,7 @@ import { alarm } from "./alarm.js";
 
 const words = JSON.parse(document.getElementById("words").textContent);
 const REFRESH_S = 15;
+const RETRY_S = 3; // without signal: not every browser says when it is back
 // What the next panel is while an answer waits for signal.
 const LEADS_TO = {
   accept: "accepted", set_off: "accepted", arrive: "on_site", start_disposal: "in_hand",
@@ -16,6 +17,7 @@ let position = null;
 let seen = null; // the last state the server told
 let known = null; // the codes of its incidents
 let heard = document.body.dataset.kept ?? timeOfDay(); // when the server last spoke
+let retry = 0; // the next look of a page without signal
 let stale = false; // this page is to be fetched again as soon as nobody is in the middle of something
 let photo = null;
 
@@ -127,9 +129,11 @@ async function look() {
   }
 }
 
-/** Without signal the page says how old is what it shows. */
+/** Without signal the page says how old is what it shows, and goes on trying. */
 function unheard() {
   message("kept", "wait", say(words.kept, { at: heard }));
+  clearTimeout(retry);
+  retry = setTimeout(look, RETRY_S * 1000);
 }
 
 function loginExpired() {
