@@ -251,11 +251,12 @@ def plume_script(shared: Path) -> list[Image]:
 def test_from_stream_to_server_and_stopped_in_time(shared: Path, broker: RunningBroker, tmp_path: Path) -> None:
     """A real plume on a live stream arrives at the server with its picture; SIGTERM ends the box cleanly."""
     pictures = plume_script(shared)
+    still = pictures[:1] * 50  # until the view is known: what stirs from the first look on is no news
     over = threading.Event()
 
     def script(camera: Camera) -> None:
         start = 0
-        for picture in pictures * 10:
+        for picture in still + pictures * 10:
             camera.send([picture] * 3, group=3, start=start)
             start += 3
             if over.wait(0.3):
@@ -263,7 +264,7 @@ def test_from_stream_to_server_and_stopped_in_time(shared: Path, broker: Running
 
     with serving(broker) as server, live(script) as url:
         with box_process(tmp_path, broker, url) as process:
-            eventually(lambda: server.pictures, 60)
+            eventually(lambda: server.pictures, 90)
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
             eventually(lambda: server.status[-1]["online"] is False)

@@ -50,6 +50,14 @@ def test_smoke_is_found_at_its_place(shared: Path, backend: Backend, size: tuple
     assert [each.confidence for each in found] == sorted((each.confidence for each in found), reverse=True)
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_model_leaves_the_process_on_every_core(backend: Backend) -> None:
+    """A looking thread tied to one core waits there for every other box on the machine."""
+    cores = os.sched_getaffinity(0)
+    load_model(backend=backend, threads=1)
+    assert os.sched_getaffinity(0) == cores
+
+
 def test_back_ends_agree(shared: Path) -> None:
     """OpenVINO and ONNX Runtime give the same boxes with the same confidences."""
     image = picture_of(shared, "0100.jpg")

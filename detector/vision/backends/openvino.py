@@ -24,6 +24,8 @@ class OpenVinoModel(OnnxModel):
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
+            # Else the looking thread of every process is tied to the first core, however busy that is.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             core = openvino.Core()
