@@ -289,7 +289,7 @@ def main(argv: Sequence[str]) -> int:
         "discovery",
         {
             "model": model,
-            "model_is_shipped": model == read_card(SHIPPED).sha256,
+            "model_is_shipped": model == plumes.identity(read_card(SHIPPED)),
             "plumes": [{"scene": f.scene, "range_m": f.range_m, "steady_after_s": f.steady_s} for f in recorded],
             "plans_accepted": {case.name: compute(case.plan(), 1, Allowances())[0].kept for case in cases},
             "runs": runs,

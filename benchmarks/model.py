@@ -66,7 +66,7 @@ def timed(work: Callable[[], object], n: int) -> dict[str, float | int]:
 def by_view(model: Model, image: Image, n: int) -> dict[str, Any]:
     """Each view's cost, and all together."""
     shown = views(model.card, image.shape[0], Horizon().at(image))
-    result: dict[str, Any] = {view.name: timed(partial(look, model, image, view, 0.2), n) for view in shown}
+    result: dict[str, Any] = {view.name: timed(partial(look, model, image, view), n) for view in shown}
     result["together"] = round(sum(each["median"] for each in result.values()), 1)
     return result
 

@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from camera_sim.spec import builtin_scenes, load_spec
 from detector.frame import Image
 from detector.judgement.gaze import as_fractions
 from detector.judgement.judge import WEAK
+from detector.vision.card import ModelCard
 from detector.vision.gate import small
 from detector.vision.model import Model, load_model
 from detector.vision.skyline import Horizon
@@ -99,7 +101,7 @@ class Film:
 
 
 def read() -> tuple[list[Film], list[Film], str]:
-    """The plumes, the look-alikes, as far as they are recorded, and the SHA-256 of the model that saw them all."""
+    """The plumes, the look-alikes, as far as they are recorded, and the `identity` of the model that saw them all."""
     films, models = [], set()
     for file in sorted(RECORDINGS.glob("*.json")):
         content: dict[str, Any] = json.loads(file.read_text())
@@ -109,6 +111,12 @@ def read() -> tuple[list[Film], list[Film], str]:
         raise ValueError("the recordings are of several models: record them all again")
     plumes = [film for film in films if film.range_m is not None]
     return plumes, [film for film in films if film.range_m is None], models.pop()
+
+
+def identity(card: ModelCard) -> str:
+    """A digest of what a model's judgement depends on: its file, its views and its thresholds."""
+    facts = card.model_dump_json(include={"sha256", "views", "thresholds", "confidence", "iou"})
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def _film(scene: str, threshold: float, each: dict[str, Any]) -> Film:
@@ -127,8 +135,8 @@ def record(name: str) -> None:
     chosen: list[tuple[float, float | None]] = [(0.0, None)] if name == LOOK_ALIKES else [*fires]
     file = RECORDINGS / f"{name}.json"
     content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"model": None}
-    if content["model"] != model.card.sha256:
-        content = {"model": model.card.sha256, "threshold": model.card.confidence, "films": []}
+    if content["model"] != identity(model.card):
+        content = {"model": identity(model.card), "threshold": model.card.confidence, "films": []}
     for bearing, range_m in chosen[len(content["films"]) :]:
         content["films"].append(_recorded(model, name, bearing, range_m))
         RECORDINGS.mkdir(exist_ok=True)

@@ -11,10 +11,11 @@ import numpy as np
 
 from detector.frame import Frame
 from detector.judgement.hits import Box, Hit
+from detector.vision.card import ViewName
 from detector.vision.gate import FEW, Gate, Grey, Levels, Usual, change_between, grey, small
 from detector.vision.model import Detection, Model
 from detector.vision.skyline import Horizon
-from detector.vision.views import look, merge, views
+from detector.vision.views import agree, look, scaled, views
 
 STIR_S = 5.0
 """What moves is told from a picture at least so much older: within a second a distant plume hardly changes."""
@@ -33,7 +34,7 @@ class Gaze:
     def __init__(self, horizon: Horizon | None = None, gated: bool = True) -> None:
         self._horizon = horizon or Horizon()
         self._gate = Gate() if gated else None
-        self._found: dict[str, list[Detection]] = {}
+        self._found: dict[ViewName, list[Detection]] = {}
         self._usual = Usual()
         self._lately: deque[tuple[float, Grey]] = deque()
         self.inferences = 0
@@ -62,11 +63,11 @@ class Gaze:
                     self.skipped += 1
                     continue
                 self._gate.judged(view.name, picture, frame.monotonic)
-            self._found[view.name] = look(model, frame.image, view, confidence)
+            self._found[view.name] = look(model, frame.image, view)
             self.inferences += 1
         hits = [
             Hit(frame.captured_at, as_fractions(each.box, width, height), each.confidence, each.label)
-            for each in merge(find for found in self._found.values() for find in found)
+            for each in scaled(model.card, agree(self._found), confidence)
         ]
         stirred = self._stirred(hits, picture, frame.monotonic)
         self._usual.learn(picture)

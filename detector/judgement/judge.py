@@ -11,7 +11,7 @@ from detector.judgement.gaze import Gaze
 from detector.judgement.hits import Hit
 from detector.vision.model import Model
 
-WEAK = 0.25
+WEAK = 0.4
 """The confirmation also reads finds down to this share of the operating threshold."""
 
 

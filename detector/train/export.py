@@ -125,7 +125,8 @@ def export_onnx(model: Any, target: Path, size: tuple[int, int]) -> None:
 def write_card(target: Path, model: Path, facts: Mapping[str, Any]) -> None:
     """Write the card the runtime reads beside the model: what it is, how to feed it, where to cut.
 
-    `facts` needs name, version, input (width, height), confidence, views, iou, origin, licence and training.
+    `facts` needs name, version, input (width, height), confidence, views, thresholds, iou, origin, licence and
+    training.
     """
     width, height = facts["input"]
     card = {
@@ -137,6 +138,7 @@ def write_card(target: Path, model: Path, facts: Mapping[str, Any]) -> None:
         "letterbox": LETTERBOX_GREY,
         "confidence": facts["confidence"],
         "views": facts["views"],
+        "thresholds": facts["thresholds"],
         "iou": facts["iou"],
         "licence": facts["licence"],
         "origin": facts["origin"],

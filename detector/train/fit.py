@@ -110,7 +110,7 @@ class SmokeTrainer(DetectionTrainer):  # type: ignore[misc]
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """As ultralytics does, then channels last, and bfloat16 on a CPU.
 
-        ultralytics refuses bfloat16 there, though with AVX-512 BF16 it is 2.5 times as fast; without, it is ten
+        ultralytics refuses bfloat16 there, though with AVX-512 BF16 it is 2.5 times as fast; without, it is twelve
         times as slow, and float32 stays. This runs inside its own (disabled) autocast block, which restores the
         switch when the step's forward pass ends.
         """

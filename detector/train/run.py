@@ -17,7 +17,7 @@ from detector.measure import evaluate
 from detector.measure.dataset import Composites, DatasetError, Description, Picture, Source, pictures, read_description
 from detector.train.export import export, write_card
 from detector.train.prepare import judged_by, prepare
-from detector.train.thresholds import OPERATING, UNDECIDED, Thresholds, choose, look_at, recall
+from detector.train.thresholds import OPERATING, UNDECIDED, choose, look_at, recall
 from detector.vision.card import card_path
 from detector.vision.model import load_model
 
@@ -31,31 +31,31 @@ SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validatio
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """One mixture of the starting and the trained weights, with its thresholds and its score on validation."""
+    """One mixture of the starting and the trained weights, and its score on validation."""
 
     share: float
     folder: Path
-    thresholds: Thresholds
     score: float
 
 
-def _facts(options: argparse.Namespace, share: float, chosen: Thresholds, description: Description) -> dict[str, Any]:
+def _facts(
+    options: argparse.Namespace, share: float, chosen: dict[str, float] | None, description: Description
+) -> dict[str, Any]:
     return {
         "name": "smoke",
         "version": options.out.name,
         "input": (640, 640),
-        "confidence": _confidence(chosen),
-        "views": chosen,
+        "views": ["whole", "band"],
         "iou": 0.5,
         "licence": "AGPL-3.0-or-later",
         "origin": f"fine-tuned from {options.weights.name}",
         "training": f"dataset {description.name}, budget {options.budget}, seed {options.seed}, blend {share}",
-    }
+    } | _operating(chosen)
 
 
-def _confidence(thresholds: Thresholds) -> float:
-    """Of a card: the network's own scores where nothing is chosen."""
-    return UNDECIDED["whole"]["smoke"] if thresholds is UNDECIDED else OPERATING
+def _operating(chosen: dict[str, float] | None) -> dict[str, Any]:
+    """On a card: the views' common score as it is, where nothing is chosen."""
+    return {"confidence": OPERATING, "thresholds": chosen} if chosen else {"confidence": UNDECIDED, "thresholds": {}}
 
 
 def _mixture(
@@ -70,16 +70,15 @@ def _mixture(
 
     folder = options.out / f"blend-{share}"
     mixed = blend(options.weights, trained, share, folder / "weights.pt")
-    model, card = export(mixed, folder, _facts(options, share, UNDECIDED, description))
+    model, card = export(mixed, folder, _facts(options, share, None, description))
     looks = look_at(load_model(model, threads=options.threads), validation)
     chosen = choose(looks, options.false_images)
     if chosen is None:
-        print("too few pictures without smoke on the validation side to choose thresholds: they stay at 0.25")
-        chosen = UNDECIDED
+        print(f"too few pictures without smoke on the validation side to choose thresholds: they stay at {UNDECIDED}")
     write_card(card, model, _facts(options, share, chosen, description))
-    score = recall(looks, chosen)
-    print(f"blend {share}: validation score {score:.3f} at {json.dumps(chosen)}")
-    return Mixture(share, folder, chosen, score)
+    score = recall(looks, chosen["smoke"] if chosen else UNDECIDED)
+    print(f"blend {share}: validation score {score:.3f} at {json.dumps(chosen or UNDECIDED)}")
+    return Mixture(share, folder, score)
 
 
 def described(path: Path, root: Path | None) -> tuple[Description, Path]:
@@ -99,7 +98,7 @@ def _own(source: Source) -> Source:
     return source.model_copy(update={"validation": validation, "test": test, "share": 0.6, "backdrop": 1.0})
 
 
-def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> Thresholds:
+def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> dict[str, float]:
     """Choose the thresholds of a model anew on the validation side and write them on its card.
 
     Rounding to int8 moves scores: thresholds of the float model would not hold. Raises DatasetError where the
@@ -107,18 +106,12 @@ def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> Threshol
     """
     description, root = described(dataset, root)
     validation = [picture for picture in pictures(description, root) if picture.split == "validation"]
-    path = card_path(model)
-    card = yaml.safe_load(path.read_text(encoding="utf-8"))
-
-    def write(thresholds: Thresholds) -> None:
-        card.update(confidence=_confidence(thresholds), views=thresholds)
-        path.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-    write(UNDECIDED)
     chosen = choose(look_at(load_model(model), validation), FALSE_IMAGES)
     if chosen is None:
-        raise DatasetError("too few pictures without smoke on the validation side: the thresholds stay at 0.25")
-    write(chosen)
+        raise DatasetError("too few pictures without smoke on the validation side to choose thresholds")
+    path = card_path(model)
+    card = yaml.safe_load(path.read_text(encoding="utf-8")) | _operating(chosen)
+    path.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return chosen
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from detector.errors import ModelError
 from detector.judgement.hits import Box
 from detector.vision.model import Model
+from detector.vision.skyline import Horizon
+from detector.vision.views import look_all
 
 FOLDER = Path(__file__).parents[1] / "reference"
 SMOKE: dict[str, Box] = {
@@ -27,10 +29,10 @@ def self_test(model: Model) -> None:
     """Raises ModelError, one sentence, for a model that does not see what it should at its card's threshold."""
     name, confidence = f"{model.card.name} {model.card.version}".strip(), model.card.confidence
     for file, place in SMOKE.items():
-        found = model.detect(_picture(file), confidence)
+        found = look_all(model, _picture(file), Horizon(), confidence)
         if not any(each.label == "smoke" and _overlap(each.box, place) >= OVERLAP for each in found):
             raise ModelError(f"model {name} fails its self-test: it does not see the smoke in {file} at {confidence:g}")
-    false = model.detect(_picture(CLEAN), confidence)
+    false = look_all(model, _picture(CLEAN), Horizon(), confidence)
     if false:
         raise ModelError(
             f"model {name} fails its self-test: it sees {false[0].label} {false[0].confidence:.2f} in {CLEAN}, where "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from detector.errors import ModelError
 
@@ -31,8 +31,8 @@ class ModelCard(BaseModel):
     """A model's card. `input` is (height, width) in pixels, `confidence` the operating threshold. `sha256` is the model
     file's digest, `weights_sha256` that of the .bin which an .xml needs beside it.
 
-    `views` names what the model is shown of a picture (detector.vision.views), each with the network's own
-    threshold for each class where it is not `confidence`; a card that names none means the whole picture alone.
+    `views` names what the model is shown of a picture (detector.vision.views), the whole of it alone where none is
+    named; `thresholds` what the views together have to say of each class, where it is not `confidence`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,20 +45,15 @@ class ModelCard(BaseModel):
     input: Annotated[tuple[int, int], BeforeValidator(_as_pair)]
     letterbox: int = Field(default=114, ge=0, le=255)
     confidence: Threshold = 0.25
-    views: dict[ViewName, dict[str, Threshold]] = {}
+    views: list[ViewName] = Field(default=["whole"], min_length=1)
+    thresholds: dict[str, Threshold] = {}
     iou: float = Field(default=0.5, gt=0, lt=1)
     origin: str = ""
     licence: str = ""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _every_threshold(cls, data: Any) -> Any:
-        """Views and classes that are not named get the operating threshold."""
-        if not isinstance(data, dict) or not isinstance(data.get("views", {}), dict):
-            return data
-        usual = dict.fromkeys(_as_list(data.get("classes", [])), data.get("confidence", 0.25))
-        named = data.get("views") or {"whole": None}
-        return data | {"views": {name: usual | (own or {}) for name, own in named.items()}}
+    def threshold(self, label: str) -> float:
+        """Of the views' common score, from which on a find of this class counts."""
+        return self.thresholds.get(label, self.confidence)
 
 
 def card_path(model: Path) -> Path:

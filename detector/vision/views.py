@@ -3,15 +3,20 @@
 
 A plume 3 km away is a dozen pixels high, and it stands at the skyline. Half the picture's height, in full width and
 at twice the network's width, costs twice the whole; tiles of the same magnification overlap and cost three times.
+
+The views are two witnesses. Smoke is seen by both, the band surer of the small and the whole of the large; most of
+what is taken for smoke by mistake is a mistake of one of them. So a find's score is the mean of the log-odds that both
+give it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.frame import Image
 from detector.vision.card import ModelCard, ViewName
@@ -21,10 +26,12 @@ from detector.vision.skyline import Horizon
 BAND_SHARE = 0.5
 """Of the picture's height."""
 ZOOM = 2
+LEAST = 0.01
+"""A network score so low is none, and what a view that shows nothing at a place says of it."""
 SAME = 0.7
-"""Share of the smaller of two boxes that lies in the other, from where on they are one find ..."""
+"""Share of the smaller of two boxes that lies in the other, from where on they are of one thing ..."""
 ALIKE = 0.2
-"""... unless its area is less than this share of the other's: a plume before a bank of fog is a find of its own."""
+"""... unless its area is less than this share of the other's: a plume before a bank of fog is a thing of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +52,47 @@ def views(card: ModelCard, height: int, horizon: float) -> list[View]:
     return [placed[name] for name in card.views]
 
 
-def look(model: Model, image: Image, view: View, confidence: float) -> list[Detection]:
-    """What `model` sees in one view of `image` (BGR), in pixels of the picture, surest first.
-
-    Each view's and class's own threshold is put at the card's `confidence` by a power of the network's score, so
-    that one threshold holds for all.
-    """
-    card = model.card
-    powers = {name: math.log(card.confidence) / math.log(card.views[view.name][name]) for name in card.classes}
-    floor = min(confidence ** (1 / power) for power in powers.values())
+def look(model: Model, image: Image, view: View) -> list[Detection]:
+    """What `model` sees in one view of `image` (BGR): the network's own scores, in pixels of the picture."""
     part = image[view.top : view.bottom]
-    found = model.detect(part, floor) if view.zoom == 1 else model.detect(part, floor, view.zoom)
-    scaled = [
-        replace(each, box=_lowered(each, view.top), confidence=each.confidence ** powers[each.label]) for each in found
-    ]
-    return sorted((each for each in scaled if each.confidence >= confidence), key=lambda each: -each.confidence)
+    found = model.detect(part, LEAST) if view.zoom == 1 else model.detect(part, LEAST, view.zoom)
+    return [replace(each, box=_lowered(each, view.top)) for each in found]
 
 
-def merge(finds: Iterable[Detection]) -> list[Detection]:
-    """Finds of all views of one picture, each thing once, by its surest box; surest first."""
-    kept: list[Detection] = []
-    for each in sorted(finds, key=lambda find: -find.confidence):
-        if not any(each.label == other.label and _same(each, other) for other in kept):
-            kept.append(each)
-    return kept
+def agree(found: Mapping[ViewName, Sequence[Detection]]) -> list[Detection]:
+    """The finds of all views of one picture, each thing once, by its surest box; surest first.
+
+    The score is the mean over the views of the log-odds of the surest find that each has of the thing (`LEAST` where it
+    has none), as a probability. A find speaks for one thing alone.
+    """
+    finds = [each for own in found.values() for each in own]
+    if not finds:
+        return []
+    view = np.repeat(np.arange(len(found)), [len(own) for own in found.values()])
+    odds = np.array([_log_odds(each.confidence) for each in finds])
+    same, free, things = _same(finds), np.ones(len(finds), bool), []
+    for surest in np.argsort(-odds, kind="stable"):
+        if free[surest]:
+            it = same[surest] & free
+            free &= ~it
+            said = [odds[it & (view == each)].max(initial=_log_odds(LEAST)) for each in range(len(found))]
+            things.append(replace(finds[surest], confidence=_probability(sum(said) / len(said))))
+    return sorted(things, key=lambda each: -each.confidence)
+
+
+def scaled(card: ModelCard, finds: Sequence[Detection], confidence: float) -> list[Detection]:
+    """Finds with their class's threshold put at the card's `confidence` by a shift of their odds, so that one threshold
+    holds for all; those at or above `confidence`, surest first.
+    """
+    shifts = {name: _log_odds(card.confidence) - _log_odds(card.threshold(name)) for name in card.classes}
+    moved = [replace(each, confidence=_probability(_log_odds(each.confidence) + shifts[each.label])) for each in finds]
+    return sorted((each for each in moved if each.confidence >= confidence), key=lambda each: -each.confidence)
 
 
 def look_all(model: Model, image: Image, horizon: Horizon, confidence: float) -> list[Detection]:
-    """All views of one picture, merged."""
+    """All views of one picture, as one judgement."""
     shown = views(model.card, image.shape[0], horizon.at(image))
-    return merge(find for view in shown for find in look(model, image, view, confidence))
+    return scaled(model.card, agree({view.name: look(model, image, view) for view in shown}), confidence)
 
 
 def _lowered(find: Detection, rows: int) -> tuple[float, float, float, float]:
@@ -82,8 +100,21 @@ def _lowered(find: Detection, rows: int) -> tuple[float, float, float, float]:
     return x1, y1 + rows, x2, y2 + rows
 
 
-def _same(one: Detection, other: Detection) -> bool:
-    a, b = np.array(one.box), np.array(other.box)
-    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    small, large = sorted(((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
-    return bool(shared >= SAME * small and small >= ALIKE * large)
+def _log_odds(score: float) -> float:
+    score = min(max(score, LEAST), 1 - 1e-6)
+    return math.log(score / (1 - score))
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
+
+
+def _same(finds: Sequence[Detection]) -> NDArray[np.bool_]:
+    """Which finds, each with each, are of one thing."""
+    boxes = np.array([each.box for each in finds])
+    labels = np.array([each.label for each in finds])
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    shared = np.clip(np.minimum(high, boxes[None, :, 2:]) - np.maximum(low, boxes[None, :, :2]), 0, None).prod(axis=2)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    small, large = np.minimum(areas[:, None], areas), np.maximum(areas[:, None], areas)
+    return np.asarray((shared >= SAME * small) & (small >= ALIKE * large) & (labels[:, None] == labels))

@@ -16,7 +16,7 @@ from detector.vision.model import Detection
 from tests.detector.make import START
 from tests.detector.test_views import BOTH, ScriptedModel, card, landscape
 
-WHOLE = [Detection((10, 10, 50, 40), 0.5, "smoke")]
+SEEN = [Detection((10, 10, 50, 40), 0.5, "smoke")]
 
 
 class Camera:
@@ -38,7 +38,7 @@ class Camera:
 
 
 def model() -> ScriptedModel:
-    return ScriptedModel(card(views=BOTH), WHOLE, [])
+    return ScriptedModel(card(views=BOTH, thresholds={"smoke": 0.1}), SEEN, [])
 
 
 def settled(camera: Camera, sees: ScriptedModel) -> Gaze:
@@ -55,10 +55,12 @@ def test_a_still_picture_keeps_its_judgement() -> None:
     """Nothing changed but noise: no inference, and the finds of the last one stand, dated now."""
     camera, sees = Camera(), model()
     gaze = settled(camera, sees)
+    [before] = gaze.look(sees, camera.frame(), 0.1, closely=True)
+    sees.shown.clear()
     frame = camera.frame()
-    [hit] = gaze.look(sees, frame, 0.2)
+    [hit] = gaze.look(sees, frame, 0.1)
     assert sees.shown == []
-    assert (hit.at, hit.confidence) == (frame.captured_at, 0.5)
+    assert (hit.at, hit.confidence) == (frame.captured_at, before.confidence)
 
 
 def test_light_that_changes_everywhere_is_no_change() -> None:
@@ -130,12 +132,12 @@ def test_what_moves_is_told_from_what_holds_still() -> None:
     """A find where the picture boils stirs; where nothing moves none does, nor any before the view is known."""
     camera, sees = Camera(), model()
     gaze = Gaze()
-    [first] = gaze.look(sees, camera.frame(), 0.2)
+    [first] = gaze.look(sees, camera.frame(), 0.1)
     assert first.stir == 0
     for _ in range(6):
-        [still] = gaze.look(sees, camera.frame(), 0.2)
+        [still] = gaze.look(sees, camera.frame(), 0.1)
     assert still.stir is not None
     assert still.stir < 2.4
-    [moving] = gaze.look(sees, camera.frame(smoke=60, at=(30, 25)), 0.2, closely=True)
+    [moving] = gaze.look(sees, camera.frame(smoke=60, at=(30, 25)), 0.1, closely=True)
     assert moving.stir is not None
     assert moving.stir > 2.4

@@ -305,7 +305,7 @@ def test_the_shipped_models_pass_their_self_test() -> None:
     for path in (SHIPPED, SHIPPED.with_name("smoke-int8.xml")):
         model = load_model(path, threads=2)
         self_test(model)
-    model.card = model.card.model_copy(update={"confidence": 0.99})  # type: ignore[misc]
+    model.card = model.card.model_copy(update={"thresholds": {"smoke": 0.99}})  # type: ignore[misc]
     with pytest.raises(ModelError, match="fails its self-test"):
         self_test(model)
 

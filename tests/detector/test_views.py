@@ -12,10 +12,11 @@ from detector.frame import Image
 from detector.vision.card import ModelCard
 from detector.vision.model import Detection
 from detector.vision.skyline import DEFAULT, Horizon, horizon
-from detector.vision.views import look_all, merge, views
+from detector.vision.views import LEAST, agree, look_all, views
 
 BASIC = {"name": "scripted", "sha256": "0" * 64, "classes": ["smoke", "fire"], "input": 640, "confidence": 0.2}
-BOTH = {"whole": {}, "band": {"smoke": 0.4, "fire": 0.6}}
+BOTH = ["whole", "band"]
+ASKED = {"smoke": 0.1, "fire": 0.3}
 Shown = tuple[tuple[int, int], int, float]
 
 
@@ -51,12 +52,11 @@ def smoke(confidence: float, box: tuple[float, float, float, float], label: str 
 
 
 def test_a_card_without_views_means_the_whole_picture() -> None:
-    """One look at everything, thresholds and confidences as the network gives them."""
-    model = ScriptedModel(card(), [smoke(0.3, (10, 10, 50, 40))], [])
-    assert look_all(model, landscape(0.5), Horizon(), 0.2) == [smoke(0.3, (10, 10, 50, 40))]
-    [(size, zoom, threshold)] = model.shown
-    assert (size, zoom) == ((480, 640), 1)
-    assert threshold == pytest.approx(0.2)
+    """One look at everything, confidences as the network gives them."""
+    model = ScriptedModel(card(), [smoke(0.3, (10, 10, 50, 40)), smoke(0.19, (300, 10, 350, 40))], [])
+    [found] = look_all(model, landscape(0.5), Horizon(), 0.2)
+    assert (found.box, found.confidence) == ((10, 10, 50, 40), pytest.approx(0.3))
+    assert model.shown == [((480, 640), 1, LEAST)]
 
 
 @pytest.mark.parametrize(("line", "top"), [(0.5, 120), (0.3, 24), (0.15, 0), (0.75, 240)])
@@ -87,39 +87,55 @@ def test_one_odd_picture_does_not_move_the_band() -> None:
 
 
 def test_finds_of_the_band_are_finds_in_the_picture() -> None:
-    """They come back lower by where the band begins, with the band's threshold put at the card's."""
-    model = ScriptedModel(
-        card(views=BOTH), [], [smoke(0.401, (100, 20, 120, 30)), smoke(0.59, (300, 20, 320, 30), "fire")]
-    )
+    """They come back lower by where the band begins."""
+    model = ScriptedModel(card(views=BOTH), [], [smoke(0.99, (100, 20, 120, 30))])
     [found] = look_all(model, landscape(0.5), Horizon(0.5), 0.2)
     assert found.box == (100, 140, 120, 150)
-    assert found.confidence == pytest.approx(0.2, abs=0.001)
 
 
-def test_a_weak_find_stays_weak_and_a_sure_one_sure() -> None:
-    """The scale goes on below the threshold, for a confirmation that reads weak finds, and ends at 1."""
-    model = ScriptedModel(card(views=BOTH), [], [smoke(0.999, (1, 1, 9, 9)), smoke(0.25, (100, 20, 120, 30))])
-    sure, weak = look_all(model, landscape(0.5), Horizon(), 0.05)
-    assert sure.confidence > 0.99
-    assert 0.05 < weak.confidence < 0.2
+def test_a_find_at_its_threshold_has_the_cards_confidence() -> None:
+    """Each class by its own; surer stays surer, and what is weak goes on below, for a confirmation that reads it."""
+    box, other, third = (100.0, 100.0, 140.0, 140.0), (300.0, 100.0, 340.0, 140.0), (500.0, 100.0, 540.0, 140.0)
+    finds = [smoke(0.101, box), smoke(0.301, other, "fire"), smoke(0.05, third), smoke(0.999, (1, 1, 9, 9))]
+    model = ScriptedModel(card(thresholds=ASKED), finds, [])
+    found = {each.box: each.confidence for each in look_all(model, landscape(0.5), Horizon(), 0.05)}
+    assert found[box] == pytest.approx(0.2, abs=0.003)
+    assert found[other] == pytest.approx(0.2, abs=0.003)
+    assert 0.05 < found[third] < 0.15
+    assert found[1, 1, 9, 9] > 0.99
+
+
+def test_two_views_that_agree_are_surer_than_one() -> None:
+    """Faint in both is more than clear in one: the other view says that there is nothing."""
+    place, same = (100.0, 100.0, 140.0, 140.0), (104.0, 100.0, 140.0, 138.0)
+    [both] = agree({"whole": [smoke(0.2, place)], "band": [smoke(0.3, same)]})
+    [whole] = agree({"whole": [smoke(0.5, place)], "band": []})
+    [band] = agree({"whole": [], "band": [smoke(0.5, place)]})
+    assert both.box == same  # the surer one's
+    assert 0.2 < both.confidence < 0.3
+    assert whole.confidence == band.confidence < both.confidence / 2
 
 
 def test_what_both_views_see_is_one_find() -> None:
-    """The surer box stands; a small plume before a large bank, another class and another place are their own."""
+    """By the surer box; a small plume before a large bank, another class and another place are their own."""
     plume, same = smoke(0.5, (100, 100, 140, 140)), smoke(0.4, (105, 100, 140, 138))
-    bank, fire, far = (
-        smoke(0.6, (0, 50, 400, 300)),
-        smoke(0.3, (100, 100, 140, 140), "fire"),
-        smoke(0.3, (500, 1, 540, 9)),
-    )
-    assert merge([same, fire, plume, far, bank]) == [bank, plume, fire, far]
+    bank, fire = smoke(0.6, (0, 50, 400, 300)), smoke(0.3, (100, 100, 140, 140), "fire")
+    far = smoke(0.2, (500, 1, 540, 9))
+    found = agree({"whole": [same, bank, far], "band": [plume, fire]})
+    assert [each.box for each in found] == [plume.box, bank.box, fire.box, far.box]
+    assert [each.label for each in found] == ["smoke", "smoke", "fire", "smoke"]
 
 
-@pytest.mark.parametrize("given", [{"middle": {}}, {"band": {"smoke": 1.5}}])
-def test_a_view_that_is_none_is_refused(given: dict[str, object]) -> None:
+def test_nothing_is_nothing() -> None:
+    """No finds, no score."""
+    assert agree({"whole": [], "band": []}) == []
+
+
+@pytest.mark.parametrize("given", [{"views": ["middle"]}, {"views": []}, {"thresholds": {"smoke": 1.5}}])
+def test_views_and_thresholds_that_are_none_are_refused(given: dict[str, object]) -> None:
     """Unknown names and impossible thresholds on a card."""
     with pytest.raises(ValidationError):
-        card(views=given)
+        card(**given)
 
 
 def test_a_thin_skyline_is_found_through_haze() -> None:
