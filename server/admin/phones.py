@@ -8,7 +8,7 @@ import unicodedata
 
 from server.domain.errors import Invalid
 
-_SEPARATORS = re.compile(r"[\s\-().·_/]+")
+_SEPARATORS = re.compile(r"^tel:|[\s\-\u2010-\u2015().·_/]+", re.IGNORECASE)
 _GENERIC = re.compile(r"\+[1-9]\d{7,14}")
 # Mainland mobile numbers have eleven digits beginning with 1; 12… is assigned to nobody and serves as fiction.
 _CHINESE_MOBILE = re.compile(r"\+861[2-9]\d{9}")

@@ -40,6 +40,8 @@ HEADER = "login,name,phone,language,role,area,post,division,starts_at,ends_at\n"
             "(138)00138000",
             "\u202d13800138000\u202c",
             "+86.138.0013.8000",
+            "138\u20140013\u20138000",
+            "tel:+86-13800138000",
         ),
     ],
 )
