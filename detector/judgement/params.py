@@ -31,8 +31,8 @@ class ConfirmParams:
     cut_weight: float = 0.6
     """What a detection is multiplied by that a side of the frame cuts off: its foot and size are not known. One in 20
     labelled plumes is cut, one in four false detections."""
-    still: float = 2.4
-    """A detection whose `stir` is less holds still; noise alone gives 1.6, real plumes 2.5 and more."""
+    still: float = 2.0
+    """A detection whose `stir` is less holds still; noise alone gives 1.1 to 1.6, a real plume 2.06 and more."""
     still_weight: float = 0.08
     """What a detection that holds still is multiplied by: however often it is looked at, it does not confirm alone."""
     place_doubt: float = 0.3

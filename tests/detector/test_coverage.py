@@ -181,12 +181,8 @@ FAULTS: dict[str, Callable[[Image], Image]] = {
 def scenes() -> dict[str, list[Image]]:
     """Simulated views in clear air, haze and dusk, among smoke and look-alikes."""
     wanted = ("quzhou-west", "quzhou-haze", "quzhou-dusk")
-    return {
-        name: [
-            np.asarray(frame, np.uint8) for frame in (Scene(load_spec(builtin_scenes()[name])).frame(t) for t in times)
-        ]
-        for name, times in ((name, range(0, 150, 15)) for name in wanted)
-    }
+    drawn = {name: Scene(load_spec(builtin_scenes()[name])) for name in wanted}
+    return {name: [np.asarray(scene.frame(t), np.uint8) for t in range(0, 150, 15)] for name, scene in drawn.items()}
 
 
 @pytest.mark.parametrize("name", ["quzhou-west", "quzhou-haze", "quzhou-dusk"])

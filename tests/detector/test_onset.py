@@ -31,7 +31,7 @@ GROUND = np.random.default_rng(1).integers(40, 120, (240, 320, 3), np.uint8)
 
 
 class PatchModel:
-    """Sees a white patch, the surer the larger it is against the picture: 0.5 from a 240th of it."""
+    """Sees a white patch, the surer the larger it is against the picture: 0.5 from a 300th of it."""
 
     card = CARD
     backend = "patch"
@@ -45,7 +45,7 @@ class PatchModel:
         rows, columns = np.nonzero(image.min(axis=2) > 200)
         if not rows.size:
             return []
-        sure = min(1.0, 120 * rows.size / (image.shape[0] * image.shape[1]))
+        sure = min(1.0, 150 * rows.size / (image.shape[0] * image.shape[1]))
         box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
         return [Detection(box, sure, "smoke")] if sure >= confidence else []
 
