@@ -20,7 +20,7 @@ from detector.vision.views import agree, look, scaled, views
 STIR_S = 5.0
 """What moves is told from a picture at least so much older: within a second a distant plume hardly changes."""
 STIRRED = 90
-"""Percentile of the change in a find's box that is its own: a thin plume may fill a tenth of a box with the hill in it."""
+"""Percentile of the change in a find's box that is its own: a thin plume may fill a tenth of a box with its hill."""
 LEAST_RESTLESS = 0.4
 """Grey levels that any picture is taken to change by in general."""
 
