@@ -6,46 +6,31 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from dispatch import inform
-from dispatch.message import asked, step_of
+from dispatch.message import step_of
 from server.domain.lifecycle import FINAL_STATES, State
-from server.domain.policy import Step, parse_policy
-from server.models import Callout, Notice
+from server.domain.policy import parse_policy
+from server.models import Notice
 from server.models.notice import INFORMING
 from server.services import outcomes
 
-_UNANSWERED = frozenset({State.SUSPECTED, State.REVIEWED, State.DISPATCHED})
-# What a step waits for -> the states in which it has not come.
-_WAITING = {
-    "accept": _UNANSWERED,
-    "arrive": _UNANSWERED | {State.ACCEPTED},
-    "report": _UNANSWERED | {State.ACCEPTED, State.ON_SITE, State.IN_HAND},
-    "verify": frozenset({State.REPORTED}),
-    "close": frozenset({State.VERIFIED}),
-}
-
-
-def is_done(callout: Callout, step: Step | None) -> bool:
-    """Whether what a call-out asks for has come; ``step``: the ladder's, None for a first call, which asks to accept.
-    Whoever owns the place that became better known is asked to help, whoever has accepted."""
-    state = State(callout.incident.state)
-    if step is None and callout.cause.startswith("refined:"):
-        return state is State.VERIFIED
-    return state not in _WAITING[step.until if step else "accept"]
+_UNANSWERED = (State.SUSPECTED, State.REVIEWED, State.DISPATCHED)
 
 
 def reason(session: Session, notice: Notice) -> str | None:
-    """Why the notice need not go any more, or None. A first telephone call is spared, too, when the word has arrived
-    otherwise."""
+    """Why the notice need not go any more, or None. A first telephone call is spared when the word has arrived
+    otherwise, or when somebody has accepted what it would ask to be accepted."""
     incident, callout = notice.incident, notice.callout
     if incident is not None and incident.state in FINAL_STATES:
         return "the incident was over before this could be sent"
     if incident is not None and callout is not None and callout.kind in INFORMING:
         return None if inform.still_true(callout) else "it is not so any more"
-    if incident is not None and callout is not None and incident.state not in _UNANSWERED:
-        step = step_of(parse_policy(incident.policy.body), asked(session, callout))
-        if is_done(callout, step) or (step is None and notice.channel == "voice"):
-            return "somebody accepted" if step is None or step.until == "accept" else "it is not so any more"
-    if notice.channel == "voice" and notice.attempts <= 1:
-        channel = outcomes.arrived_beside(session, notice)
-        return f"it arrived by {channel}" if channel is not None else None
+    if notice.channel != "voice" or notice.attempts > 1:
+        return None
+    if (channel := outcomes.arrived_beside(session, notice)) is not None:
+        return f"it arrived by {channel}"
+    if incident is None or callout is None or incident.state in _UNANSWERED:
+        return None
+    step = step_of(parse_policy(incident.policy.body), callout)
+    if step is None or step.until == "accept":
+        return "somebody accepted"
     return None
