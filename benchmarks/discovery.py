@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,8 +138,8 @@ class Camera:
             lambda *_: None,
         )
 
-    def run(self, until_s: float, wanted: Callable[[Sighting], bool]) -> float | None:
-        """Let time pass until a sighting is wanted; when that was, in seconds of the film, None when it did not come
+    def run(self, until_s: float) -> float | None:
+        """Let time pass until the plume is sighted; when that was, in seconds of the film, None when it did not come
         before `until_s` of them. The others are in `kept`."""
         asked_at = 0.0
         while self.clock.seconds < self._begin_s + until_s:
@@ -147,8 +147,11 @@ class Camera:
             if self._patrol is not None and self.clock.seconds >= asked_at:
                 asked_at = self.clock.seconds + self._patrol.step()
             pause = self._looker.step()
-            if self.kept and wanted(self.kept[-1]):
-                return (self.kept.pop().t1 - START).total_seconds() - self._begin_s
+            if self.kept:
+                at = (self.kept[-1].t1 - START).total_seconds() - self._begin_s
+                if self._film.plumes(self.kept[-1].box, math.floor(at)):
+                    self.kept.pop()
+                    return at
             if self._patrol is not None:
                 pause = min(pause, asked_at - self.clock.seconds)
             self.clock.seconds += max(TICK_S, pause)
@@ -162,7 +165,7 @@ class Camera:
         lost = self._rng.random() >= self._recall
         found = []
         for x1, y1, x2, y2, sure in self._film.seen(self._second()):
-            plume = self._film.plumes((x1, y1, x2, y2))
+            plume = self._film.plumes((x1, y1, x2, y2), self._second())
             if sure >= confidence and not (plume and lost):
                 found.append(Detection((x1 * width, y1 * height, x2 * width, y2 * height), sure, "smoke"))
                 if plume and sure >= self.card.confidence and self.first_find_s is None:
@@ -225,7 +228,7 @@ def measure(case: Case, films: Sequence[Film], onsets: int, recall: float, seed:
     for number in range(onsets):
         film = films[number * len(films) // onsets]
         camera = Camera(case, film, KNOWN_S[case.patrol is not None] + rng.random() * case.cycle_s, recall, rng)
-        took = camera.run(GIVE_UP_S, lambda sighting, film=film: film.plumes(sighting.box))  # type: ignore[misc]
+        took = camera.run(GIVE_UP_S)
         false += len(camera.kept)
         if took is None:
             name = f"{film.scene} {film.range_m:.0f} m"
@@ -252,7 +255,7 @@ def false_alarms(case: Case, alike: Film, seed: int) -> dict[str, Any]:
     found = []
     for number in range(PHASES):
         camera = Camera(case, alike, case.interval_s * number / PHASES, 1.0, rng)
-        camera.run(plumes.LOOK_ALIKE_S, lambda _: False)
+        camera.run(plumes.LOOK_ALIKE_S)
         found.append(len(camera.kept))
     hours = PHASES * plumes.LOOK_ALIKE_S / 3600
     return {"case": case.name, "hours": round(hours, 2), "false": sum(found)}

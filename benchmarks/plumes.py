@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from camera_sim.spec import builtin_scenes, load_spec
 from detector.frame import Image
 from detector.judgement.gaze import as_fractions
 from detector.judgement.judge import WEAK
+from detector.measure.evaluate import RECALL_IOU
 from detector.vision.card import ModelCard
 from detector.vision.gate import small
 from detector.vision.model import Model, load_model
@@ -37,9 +38,9 @@ LIT_S = 150.0
 BEFORE, AFTER, LOOK_ALIKE_S = 20, 75, 210
 """Looks recorded before a person could see the smoke, from then on, and of the look-alikes."""
 STEADY, LEFT = 0.9, 20
-NEAR, SAME = 0.08, 0.5
-"""A box is the plume's when its lower edge is within so much of the frame of the fire's foot, and when nothing was
-found there before the smoke whose overlap with it (intersection over union) is so large."""
+HELD, SAME = 0.5, 0.5
+"""A box is the plume's when it overlaps the smoke that can be seen as `evaluate` asks it, or holds so much of it; but
+not when that is as true of what was found before the smoke and overlaps the box (intersection over union) so much."""
 
 Box = tuple[float, float, float, float]
 Boxes = list[tuple[float, float, float, float, float]]
@@ -60,31 +61,31 @@ class Film:
     bearing_deg: float = 0.0
     range_m: float | None = None
     """Of the fire; None without one."""
-    foot: tuple[float, float] = (0.0, 0.0)
+    smoke: tuple[Box | None, ...] = ()
+    """What a person could see of it, in each look."""
 
     def seen(self, second: int) -> Boxes:
         """What the model finds; before the recording what it found in the beginning, again and again."""
-        at = self.begin + second
-        return self.looks[at % BEFORE if at < 0 else min(at, len(self.looks) - 1)]
+        return self.looks[self._at(second)]
 
     def picture(self, second: int) -> Image:
         """BGR, as small as the change gate takes it."""
         first = self.begin if self.range_m is None else self.begin - BEFORE
         return _picture(self.scene, self.bearing_deg, self.range_m, first + second)
 
-    def plumes(self, box: Box) -> bool:
+    def plumes(self, box: Box, second: int) -> bool:
         """Whether a box is the plume's."""
-        if self.range_m is None or not self._near(box):
+        smoke = self.smoke[self._at(second)] if self.smoke else None
+        if smoke is None or not _shows(box, smoke):
             return False
-        return not any(
-            _overlap(box, (x1, y1, x2, y2)) > SAME for find in self.looks[:BEFORE] for x1, y1, x2, y2, _ in find
-        )
+        before = ((x1, y1, x2, y2) for find in self.looks[:BEFORE] for x1, y1, x2, y2, _ in find)
+        return not any(_overlap(box, each) > SAME and _shows(each, smoke) for each in before)
 
     @property
     def steady_s(self) -> int | None:
         """From when on the model sees the plume in a share of ``STEADY`` of all that follows; None when it never
         does."""
-        shown = [self._shown(boxes) for boxes in self.looks[self.begin :]]
+        shown = [self._shown(second) for second in range(len(self.looks) - self.begin)]
         return next(
             (at for at in range(len(shown) - LEFT) if shown[at] and sum(shown[at:]) >= STEADY * (len(shown) - at)), None
         )
@@ -93,11 +94,13 @@ class Film:
         """The same, but that it begins to count later."""
         return replace(self, begin=self.begin + second)
 
-    def _shown(self, boxes: Boxes) -> bool:
-        return any(sure >= self.threshold and self.plumes((x1, y1, x2, y2)) for x1, y1, x2, y2, sure in boxes)
+    def _shown(self, second: int) -> bool:
+        found = self.seen(second)
+        return any(sure >= self.threshold and self.plumes((x1, y1, x2, y2), second) for x1, y1, x2, y2, sure in found)
 
-    def _near(self, box: Box) -> bool:
-        return box[0] - NEAR < self.foot[0] < box[2] + NEAR and abs(box[3] - self.foot[1]) < NEAR
+    def _at(self, second: int) -> int:
+        at = self.begin + second
+        return at % BEFORE if at < 0 else min(at, len(self.looks) - 1)
 
 
 def read() -> tuple[list[Film], list[Film], str]:
@@ -123,8 +126,8 @@ def _film(scene: str, threshold: float, each: dict[str, Any]) -> Film:
     looks = tuple([(x1, y1, x2, y2, sure) for x1, y1, x2, y2, sure in look] for look in each["looks"])
     if each["range_m"] is None:
         return Film(scene, looks, threshold)
-    x, y = each["foot"]
-    return Film(scene, looks, threshold, BEFORE, each["bearing_deg"], each["range_m"], (x, y))
+    smoke = tuple(None if box is None else (box[0], box[1], box[2], box[3]) for box in each["smoke"])
+    return Film(scene, looks, threshold, BEFORE, each["bearing_deg"], each["range_m"], smoke)
 
 
 def record(name: str) -> None:
@@ -145,12 +148,13 @@ def record(name: str) -> None:
 
 def _recorded(model: Model, name: str, bearing_deg: float, range_m: float | None) -> dict[str, Any]:
     scene, begin = _scene(name, bearing_deg, range_m)
-    seconds: Iterable[int] = range(LOOK_ALIKE_S) if range_m is None else range(-BEFORE, AFTER)
+    seconds: Sequence[int] = range(LOOK_ALIKE_S) if range_m is None else range(-BEFORE, AFTER)
     horizon = Horizon()
+    smoke = [scene.smoke_box(scene.fires[0], begin + second) for second in seconds] if scene.fires else []
     return {
         "bearing_deg": bearing_deg,
         "range_m": range_m,
-        "foot": scene.base(scene.fires[0]) if scene.fires else None,
+        "smoke": [box and [round(edge, 4) for edge in box] for box in smoke],
         "looks": [_look(model, horizon, scene.frame(begin + second, still=_still(name))) for second in seconds],
     }
 
@@ -191,12 +195,20 @@ def _picture(name: str, bearing_deg: float, range_m: float | None, second: int) 
     return picture
 
 
+def _shows(box: Box, smoke: Box) -> bool:
+    return _overlap(box, smoke) >= RECALL_IOU or _shared(box, smoke) >= HELD * _shared(smoke, smoke)
+
+
 def _overlap(one: Box, other: Box) -> float:
+    shared = _shared(one, other)
+    both = _shared(one, one) + _shared(other, other) - shared
+    return shared / both if both > 0 else 0.0
+
+
+def _shared(one: Box, other: Box) -> float:
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, wide) * max(0.0, high)
-    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
-    return shared / both if both > 0 else 0.0
+    return max(0.0, wide) * max(0.0, high)
 
 
 def main(argv: Sequence[str]) -> None:

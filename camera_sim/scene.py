@@ -137,6 +137,18 @@ class Scene:
                 return t
         return None
 
+    def smoke_box(self, fire: LitFire, t_s: float) -> tuple[float, float, float, float] | None:
+        """What can be seen of a fire's smoke from where the camera looks by itself: left, top, right, bottom, as
+        fractions of the picture; None while that is nothing."""
+        view = self.view
+        clear = float(air(self.spec.light, view.pan_deg).clearness(fire.range_m))
+        cloud = plume.puffs(self._source(fire, view), self.spec.wind, view, t_s)
+        box = plume.visible_box(plume.optical_depth(cloud, view), clear)
+        if box is None:
+            return None
+        left, top, right, bottom = box
+        return left / view.width, top / view.height, right / view.width, bottom / view.height
+
     def _add(self, fire: Fire) -> LitFire:
         c = self.spec.camera
         if fire.lat is not None and fire.lon is not None:

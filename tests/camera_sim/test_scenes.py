@@ -120,6 +120,22 @@ def test_the_truth_tells_when_smoke_can_first_be_seen() -> None:
     assert scene.first_visible_s(replace(lost, stop_s=14)) is None
 
 
+def test_the_truth_tells_where_the_smoke_is(wide: Scene) -> None:
+    """The box holds what the fire changed in the picture, and little more; nothing is there before."""
+    wide.fires = ()
+    fire = wide.ignite(0, bearing_deg=281, range_m=1200)
+    rows, columns = _smoke(wide, 40)
+    box = wide.smoke_box(fire, 40)
+    assert box is not None
+    left, top, right, bottom = box
+    assert left <= columns.min() / 1280 + 0.01
+    assert right >= columns.max() / 1280 - 0.01
+    assert top <= rows.min() / 720 + 0.01
+    assert bottom >= rows.max() / 720 - 0.01
+    assert (right - left) * (bottom - top) < 2 * np.ptp(columns) * np.ptp(rows) / (1280 * 720)
+    assert wide.smoke_box(fire, 0) is None
+
+
 def test_the_truth_is_written_whole(tmp_path: Path) -> None:
     """The truth file holds the camera and each fire with its place, pixel and times."""
     scene = Scene(spec(fires=[{"at_s": 30, "lat": 28.985, "lon": 118.835}]))

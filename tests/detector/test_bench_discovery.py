@@ -16,7 +16,8 @@ from detector.planning.plan import Allowances, compute
 
 SIZE = 480, 270
 BOX = (0.4, 0.5, 0.43, 0.54)
-ROOF = (0.2, 0.44, 0.5, 0.56)
+ROOF = (0.39, 0.44, 0.5, 0.54)
+HILL = (0.44, 0.5, 0.53, 0.54)
 
 
 class Made(Film):
@@ -38,7 +39,7 @@ def _land(second: int | None) -> Image:
 def made(seen: Boxes, before: Boxes = []) -> Film:  # noqa: B006 - not written to
     """A plume of which each look finds the same."""
     looks = (before,) * BEFORE + (seen,) * 100
-    return Made("made", looks, 0.28, BEFORE, 0.0, 1000.0, (0.415, 0.54))
+    return Made("made", looks, 0.28, BEFORE, 0.0, 1000.0, (None,) * BEFORE + (BOX,) * 100)
 
 
 ALWAYS = made([(*BOX, 0.8)])
@@ -65,11 +66,22 @@ def test_what_is_never_seen_is_never_found() -> None:
 
 
 def test_what_was_there_before_is_not_the_plume() -> None:
-    """A roof that is found with and without smoke is no find of it, though it reaches down to the fire's foot."""
+    """A roof before which the smoke rises is found with and without it and is no find of it; nor is anything before
+    there is smoke."""
     film = made([(*ROOF, 0.9)], before=[(*ROOF, 0.9)])
     assert film.steady_s is None
-    assert not film.plumes(ROOF)
-    assert film.plumes(BOX)
+    assert not film.plumes(ROOF, 5)
+    assert film.plumes(BOX, 5)
+    assert not film.plumes(BOX, -5)
+
+
+def test_a_box_that_grew_to_hold_the_smoke_is_the_plumes() -> None:
+    """A hill beside it was found before, without smoke; the find that now holds both shows it."""
+    film = made([], before=[(*HILL, 0.9)])
+    assert film.plumes((BOX[0], BOX[1], HILL[2], HILL[3]), 5)
+    assert not film.plumes(HILL, 5)
+    half = (0.42, BOX[1], HILL[2], HILL[3])
+    assert not film.plumes(half, 5), "too little of the smoke"
 
 
 def test_a_plume_counts_from_when_it_is_seen_steadily() -> None:
