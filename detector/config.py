@@ -21,6 +21,8 @@ from detector.wire import View
 from detector.yamlfile import read_checked
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Label = Annotated[str, Field(pattern=r"^[^\p{C}]{1,64}$")]
+"""In any script, without control characters, which no database keeps."""
 SHORTEST_TOKEN = 12
 Share = Annotated[float, Field(gt=0, lt=1)]
 SCHEMES = ("rtsp://", "rtsps://", "http://", "https://")
@@ -147,7 +149,7 @@ class CameraSettings(_Section):
     url: str
     interval_s: float = Field(default=10.0, ge=0.5, le=3600)
     burst_interval_s: float = Field(default=2.0, ge=0.2, le=3600)
-    preset: str | None = None
+    preset: Label | None = None
     view: View | None = None
     skyline: Share | None = None
     masks: ViewMasks = ViewMasks()

@@ -46,7 +46,7 @@ def sightings(draw: st.DrawFn) -> edge.Sighting:
         id=str(draw(st.uuids())),
         edge="edge-1",
         camera=draw(st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True)),
-        preset=draw(st.none() | st.text(max_size=20)),
+        preset=draw(st.none() | st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)),
         t0=edge.Interval(earliest=None if before is None else latest - timedelta(seconds=before), latest=latest),
         t1=T1,
         sent_at=T1,

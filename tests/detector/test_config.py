@@ -57,6 +57,7 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
         ("id: east", "id: west", r"edge\.yaml:7: cameras: .*two cameras are called west"),
         ("hfov: 32", "hfov: 0", r"edge\.yaml:13: cameras\.1\.view\.hfov: .*greater than 0"),
         ("edge: edge-1", "edge: [", r"is not YAML"),
+        ("id: west", 'id: west, preset: "a\\0b"', r"preset"),
         (GOOD, "", r"edge\.yaml:1: the file:"),
     ],
 )
