@@ -16,7 +16,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from dispatch.channels.mqtt import Connection
 from server.admin.brokerusers import ROOT
@@ -50,7 +50,7 @@ class Board:
         self._subscribed = threading.Event()
         self._held: dict[str, bytes] = {}  # what the broker keeps, by login
         self._wanted: dict[str, bytes] = {}
-        self._seen: dict[int, tuple[object, ...]] = {}  # open incident -> its state and place when it was looked at
+        self._seen: dict[int, tuple[object, ...]] = {}  # open incident -> as it was when it was looked at
 
     def step(self) -> bool:
         """Bring the broker's messages up to the record; True when more is to do. Nothing while the broker is away."""
@@ -58,7 +58,7 @@ class Board:
             return False
         with self._database.read() as session:
             more = self._look(session)
-        self._publish()
+        self._publish(whole=not more)
         return more
 
     def run(self, stop: threading.Event) -> None:
@@ -118,8 +118,17 @@ class Board:
                 self._held.pop(login, None)
 
     def _look(self, session: Session) -> bool:
+        # The ladder tells further people without moving the incident.
+        last_told = (
+            select(func.max(Callout.id))
+            .where(Callout.incident_id == Incident.id, Callout.expanded_at.is_not(None))
+            .correlate(Incident)
+            .scalar_subquery()
+        )
         rows = session.execute(
-            select(Incident.id, Incident.state, Incident.grid_code, Incident.lat).where(Incident.state.in_(_OPEN))
+            select(Incident.id, Incident.state, Incident.grid_code, Incident.lat, last_told.label("last_told")).where(
+                Incident.state.in_(_OPEN)
+            )
         )
         now = {row.id: tuple(row) for row in rows}
         changed = [number for number, known in now.items() if self._seen.get(number) != known]
@@ -134,10 +143,11 @@ class Board:
                 del self._seen[number]
         return len(part) < len(changed)
 
-    def _publish(self) -> None:
+    def _publish(self, *, whole: bool) -> None:
+        """``whole``: every open incident was looked at, so what is wanted for nobody can go."""
         assert self._connection is not None
         with self._lock:
-            stale = {login: b"" for login in self._held if login not in self._wanted}
+            stale = {login: b"" for login in self._held if whole and login not in self._wanted}
             due = {
                 login: payload
                 for login, payload in (self._wanted | stale).items()
@@ -151,7 +161,8 @@ class Board:
 
 
 def _open_for(session: Session, incident_ids: Collection[int]) -> dict[str, bytes]:
-    """The messages of everybody who was told of these incidents by MQTT; empty for whom nothing is open."""
+    """The messages of everybody who was told of these incidents by MQTT; empty for whom nothing is open. What was
+    handed over is not open any more for those who were told before."""
     people: dict[int, str] = {
         number: login
         for number, login in session.execute(
@@ -161,6 +172,13 @@ def _open_for(session: Session, incident_ids: Collection[int]) -> dict[str, byte
             .distinct()
         )
     }
+    later = aliased(Callout)
+    handed_over = (
+        select(func.coalesce(func.max(later.id), 0))
+        .where(later.incident_id == Incident.id, later.cause.startswith("transfer:"))
+        .correlate(Incident)
+        .scalar_subquery()
+    )
     rows = session.execute(
         select(Notice.person_id, Notice.payload, Incident.id, Incident.state)
         .join(Incident, Incident.id == Notice.incident_id)
@@ -170,6 +188,7 @@ def _open_for(session: Session, incident_ids: Collection[int]) -> dict[str, byte
             Notice.channel == "mqtt",
             Incident.state.in_(_OPEN),
             Callout.kind.not_in(INFORMING),
+            Callout.id >= handed_over,
         )
         .order_by(Incident.opened_at, Incident.id, Notice.created_at, Notice.callout_id)
     ).all()

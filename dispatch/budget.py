@@ -46,12 +46,13 @@ class Budget:
         return 0.0 if self._per_s is None else max(0.0, 1.0 - self._tokens) / self._per_s
 
     def over_budget(self, session: Session, claimed: Collection[Notice], now: datetime) -> set[str]:
-        """The ids of those notices that would exceed their number's day."""
+        """The ids of those notices that would exceed their number's day. First calls for one person share a text, and
+        are one text of the day."""
         if self._daily is None or not claimed:
             return set()
         ids = [notice.id for notice in claimed]
         rows = session.execute(
-            select(Notice.person_id, func.count())
+            select(Notice.person_id, func.count(func.coalesce(Notice.provider_ref, Notice.id).distinct()))
             .where(
                 Notice.person_id.in_({notice.person_id for notice in claimed}),
                 Notice.channel == next(iter(claimed)).channel,
@@ -61,13 +62,17 @@ class Budget:
             .group_by(Notice.person_id)
         )
         used = Counter({person: number for person, number in rows})
-        over = set()
+        over, shared = set(), set()
         for notice in sorted(claimed, key=lambda notice: not _urgent(notice)):
             bound = self._daily if _urgent(notice) else max(1, self._daily - 1)
+            if _urgent(notice) and notice.person_id in shared:
+                continue
             if used[notice.person_id] >= bound:
                 over.add(notice.id)
-            else:
-                used[notice.person_id] += 1
+                continue
+            used[notice.person_id] += 1
+            if _urgent(notice):
+                shared.add(notice.person_id)
         return over
 
 

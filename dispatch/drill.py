@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dispatch import message
 from dispatch.cli import channel_names, listed
 from dispatch.reach import Reach
+from dispatch.roster import Roster
 from dispatch.settings import read_dispatch_settings
 from dispatch.texts import Facts
 from server.admin.schema import require_current
 from server.db import Clock, Database, DatabaseClock
 from server.domain.errors import DomainError, Invalid, Missing
-from server.models import Duty, Notice, Person
+from server.models import Division, Duty, Notice, Person
 from server.models.region import POSTS
 from server.services import notices
 from server.services.notices import Draft
@@ -49,8 +50,20 @@ class Result:
     error: str | None
 
 
-def choose(session: Session, now: datetime, *, logins: Sequence[str], area: str, post: str | None) -> list[Person]:
-    """The people named, and those who hold a post (any, or this one) in the area now. Raises Missing or Invalid."""
+def choose(
+    session: Session,
+    now: datetime,
+    *,
+    logins: Sequence[str],
+    area: str,
+    post: str | None,
+    zone: ZoneInfo,
+    country: str = "CN",
+) -> list[Person]:
+    """The people named, and those on duty in a post (any, or this one) in the area now, as a fire would find them.
+
+    ``zone`` and ``country``: of the rosters. Raises Missing or Invalid.
+    """
     chosen: dict[int, Person] = {}
     for login in logins:
         person = session.scalar(select(Person).where(Person.login == login, Person.active))
@@ -58,20 +71,12 @@ def choose(session: Session, now: datetime, *, logins: Sequence[str], area: str,
             raise Missing(f"there is no active person with the login {login!r}")
         chosen[person.id] = person
     if area:
-        rows = (
-            select(Person)
-            .join(Duty, Duty.person_id == Person.id)
-            .where(
-                Duty.division_code.startswith(area, autoescape=True),
-                or_(Duty.starts_at.is_(None), Duty.starts_at <= now),
-                or_(Duty.ends_at.is_(None), Duty.ends_at > now),
-                Person.active,
-            )
-            .order_by(Person.login)
-        )
-        if post is not None:
-            rows = rows.where(Duty.post == post)
-        chosen |= {person.id: person for person in session.scalars(rows)}
+        division = session.get(Division, area)
+        within = Duty.division_code.startswith(division.prefix if division else area, autoescape=True)
+        posts = session.execute(select(Duty.division_code, Duty.post).where(within).distinct()).all()
+        roster = Roster(session, {code for code, _ in posts}, now, zone=zone, country=country)
+        there = [one for code, held in posts if post in (None, held) for one in roster.on_duty(code, held)]
+        chosen |= {person.id: person for person in sorted(there, key=lambda person: person.login)}
     if not chosen:
         raise Invalid("nobody was chosen: give --to LOGIN or --area CODE of a division with people on duty")
     return list(chosen.values())
@@ -195,9 +200,17 @@ def main(argv: Sequence[str]) -> int:
         database, clock = Database(settings.server.database_url), DatabaseClock()
         require_current(database)
         with database.write() as session:
-            now = clock.now(session)
-            people = choose(session, now, logins=args.to, area=args.area, post=args.post)
-            number = begin(session, people, Reach(channels, listed(settings)), settings.server.zone, now)
+            now, server = clock.now(session), settings.server
+            people = choose(
+                session,
+                now,
+                logins=args.to,
+                area=args.area,
+                post=args.post,
+                zone=server.zone,
+                country=server.country,
+            )
+            number = begin(session, people, Reach(channels, listed(settings)), server.zone, now)
     except (SettingsError, DomainError) as error:
         sys.stderr.write(f"straw1530 drill: {error}\n")
         return 1

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from dispatch import inform, message, region
+from dispatch import inform, message, needless, region
 from dispatch.batch import Batch, Call, is_refined, is_unreached
 from dispatch.reach import Links, Reach
 from dispatch.region import Region
 from dispatch.roster import Roster
-from server.domain.lifecycle import FINAL_STATES, Event, State
+from server.domain.lifecycle import FINAL_STATES, Event
 from server.domain.policy import Policy, parse_policy
 from server.models import Callout, Incident, Notice
 from server.models.notice import INFORMING
@@ -82,12 +82,16 @@ class Expander:
 
     def _expand(self, batch: Batch, callout: Callout, claimed: Collection[str]) -> list[Notice]:
         session, now = batch.session, batch.now
-        if self._is_over(callout):
+        if callout.incident.state in FINAL_STATES:
             return []
         if callout.kind in INFORMING:
             drafts = self._informing(batch, callout) if inform.still_true(callout) else []
             return batch.tell(callout, notices.expand(callout, drafts, now, claimed))
-        if is_refined(callout) and not batch.is_elsewhere(callout):
+        first = message.asked(session, callout)
+        step = message.step_of(self._policy(callout.incident), first)
+        if needless.is_done(callout, step) or (is_refined(callout) and not batch.is_elsewhere(callout)):
+            return []
+        if is_unreached(callout) and needless.is_handed_over(session, first, step):
             return []
         calls = batch.dispatch(callout) if callout.kind == "dispatch" else batch.climb(callout)
         told = batch.told(callout)
@@ -106,19 +110,14 @@ class Expander:
             batch.journal(callout, Event.UNREACHED, {"rung": callout.rung, "cause": callout.cause, "reason": reason})
         return batch.tell(callout, made)
 
-    def _is_over(self, callout: Callout) -> bool:
-        """Whether nothing is left to call for: a verified fire waits for its close alone."""
-        if State(callout.incident.state) is not State.VERIFIED:
-            return callout.incident.state in FINAL_STATES
-        step = message.step_of(self._policy(callout.incident), callout)
-        return step is None or step.until != "close"
-
     def _drafts(self, batch: Batch, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
         policy = self._policy(callout.incident)
-        step = message.step_of(policy, callout)
+        first = message.asked(batch.session, callout)
+        step = message.step_of(policy, first)
+        spoken = first if step else callout
         picture = batch.pictures.get(callout.incident_id)
         for call in {call.person.id: call for call in reversed(calls)}.values():
-            facts = message.facts_of(batch.region, callout, policy, call.part, self._zone)
+            facts = message.facts_of(batch.region, spoken, policy, call.part, self._zone)
             for channel, wait in self._reach.of(call.person):
                 tails = self._links.tails(callout, step, call.person, batch.now) if channel == "sms" else ()
                 payload = message.compose(callout, policy, facts, call.person.language, channel, picture, tails)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from server.domain.lifecycle import State
@@ -31,14 +31,15 @@ def who(session: Session, callout: Callout) -> Person:
 
 
 def others(session: Session, callout: Callout, but: Person) -> list[tuple[Person, str]]:
-    """Everybody else who was told, each with a channel: one that brought a receipt, else one that took the word."""
+    """Everybody else who was told, each with a channel: one that brought a receipt, else one that took the word, else
+    one to which it is on its way just now."""
     rows = session.scalars(
         select(Notice)
         .where(
             Notice.incident_id == callout.incident_id,
             Notice.person_id != but.id,
             Notice.channel.in_(_CHANNELS),
-            Notice.state.in_(("sent", "delivered")),
+            or_(Notice.state.in_(("sent", "delivered")), (Notice.state == "pending") & (Notice.attempts > 0)),
         )
         .order_by(Notice.person_id)
     )
@@ -48,5 +49,5 @@ def others(session: Session, callout: Callout, but: Person) -> list[tuple[Person
     return [(found[0].person, min(found, key=_preference).channel) for found in by_person.values()]
 
 
-def _preference(notice: Notice) -> tuple[bool, int]:
-    return notice.delivered_at is None, _CHANNELS.index(notice.channel)
+def _preference(notice: Notice) -> tuple[bool, bool, int]:
+    return notice.delivered_at is None, notice.sent_at is None, _CHANNELS.index(notice.channel)

@@ -108,6 +108,14 @@ def _what(policy: Policy, callout: Callout, step: Step | None, part: str) -> str
     return "transfer" if callout.cause.startswith("transfer:") else "dispatch"
 
 
+def asked(session: Session, callout: Callout) -> Callout:
+    """The call-out whose step is spoken of: its own, or that of the people who were not reached and for whom it stands
+    in."""
+    while callout.cause.startswith("unreached:"):
+        callout = session.get_one(Callout, int(callout.cause.partition(":")[2]))
+    return callout
+
+
 def step_of(policy: Policy, callout: Callout) -> Step | None:
     """The ladder's step that caused the call-out; None for a first call. After a transfer the key carries its seq."""
     key = Key.parse(callout.cause).step if ":" not in callout.cause else None

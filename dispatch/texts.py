@@ -51,7 +51,7 @@ SENTENCES = {
     ("en", "drill"): "{code} test notice of {time}. Nothing to do",
     ("en", "dispatch"): "{code} {place} smoke seen {time}. Accept within {limit} min",
     ("en", "neighbour"): "{code} {place} border, smoke seen {time}. {lead} leads, please help",
-    ("en", "transfer"): "{code} {place} smoke seen {time}, handed to you. Accept in {limit} min",
+    ("en", "transfer"): "{code} {place} smoke seen {time}, yours now. Accept in {limit} min",
     ("en", "unplaced"): "{code} {place} bearing {bearing}, smoke {time}, no position: review",
     ("en", "nowhere"): "{code} {place} smoke {time}, direction unknown: review",
     ("en", "respond.remind"): "REMINDER {code} {place} not accepted for {minutes} min. Accept now",
@@ -67,7 +67,7 @@ SENTENCES = {
     ("en", "released"): "{code} {place} {lead} gave it back: still to be accepted",
     ("en", "dispose.again"): "STILL OPEN {code} {place} {minutes} min after alert. Report it out",
     ("en", "verify.remind"): "REMINDER {code} {place} reported out {minutes} min ago. Verify it",
-    ("en", "verify.escalate"): "ESCALATED {code} {place} not verified {minutes} min after the report",
+    ("en", "verify.escalate"): "ESCALATED {code} {place} not verified {minutes} min after report",
     ("en", "close.remind"): "REMINDER {code} {place} is verified. Close it",
     ("en", "close.escalate"): "ESCALATED {code} {place} verified and still not closed",
 }
@@ -185,7 +185,7 @@ def params(language: str, facts: Facts) -> dict[str, str]:
 
 def sms(language: str, facts: Facts, tails: Sequence[str] = ()) -> str:
     """The sentence within one segment, with the first of the tails that fits whole behind the last two names, or the
-    last; without one, names are dropped from the largest division down, then cut."""
+    last; without one, names are dropped from the largest division down, then cut, then left out."""
     for tail in tails:
         for first in range(max(0, len(facts.place) - 2), len(facts.place)):
             text = _SIGN[language] + _render(language, facts, _join(language, facts.place[first:])) + tail
@@ -198,8 +198,10 @@ def sms(language: str, facts: Facts, tails: Sequence[str] = ()) -> str:
     place, lead = facts.place[-1] if facts.place else "", facts.lead
     while True:
         text = _SIGN[language] + _render(language, replace(facts, lead=lead), place)
-        if room(text) >= 0 or len(place) + len(lead) <= 2:
+        if room(text) >= 0:
             return text
+        if len(place) + len(lead) <= 2:  # the code tells which fire
+            return " ".join((_SIGN[language] + _render(language, replace(facts, lead=lead), "")).split())
         # The longer of the two names loses its last sign.
         place, lead = (_cut(place), lead) if len(place) >= len(lead) else (place, _cut(lead))
 

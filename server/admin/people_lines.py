@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -142,9 +142,11 @@ def _instant(values: dict[str, str], name: str, zone: ZoneInfo) -> datetime | No
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        instant = instant.replace(tzinfo=zone) if instant.tzinfo is None else instant
+        instant.astimezone(UTC)  # what no calendar reaches in UTC cannot be stored
+    except (ValueError, OverflowError):
         raise Invalid(f"{name} {text!r} is not a time: write 2026-10-01 08:00") from None
-    return instant.replace(tzinfo=zone) if instant.tzinfo is None else instant
+    return instant
 
 
 def _days(values: dict[str, str]) -> str | None:
@@ -248,7 +250,8 @@ def _two_owners(session: Session, file: str, lines: Iterable[Line]) -> list[Prob
         if line.post != "owner" or line.starts_at or line.days or line.hours:
             continue
         if line.ends_at:
-            owners.pop(line.division, None)
+            if owners.get(line.division) == line.login:
+                del owners[line.division]
         elif owners.setdefault(line.division, line.login) != line.login:
             text = f"{line.division} has an owner without end, {owners[line.division]}: end that duty first"
             problems.append(Problem(file, f"line {line.number}", text))

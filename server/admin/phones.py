@@ -17,7 +17,9 @@ _BARE_CHINESE_MOBILE = re.compile(r"(?:86|0086)?(1[2-9]\d{9})")
 
 def to_e164(written: str) -> str:
     """The number in E.164. A number without a country is taken for a mainland mobile one. Raises Invalid."""
-    plain = _SEPARATORS.sub("", unicodedata.normalize("NFKC", written).strip())
+    digits = "".join(str(unicodedata.decimal(sign, sign)) for sign in unicodedata.normalize("NFKC", written))
+    # "(0)" is dialled within the country only.
+    plain = _SEPARATORS.sub("", digits.replace("(0)", "").strip())
     # Left-to-right marks and the like come along when numbers are copied from chat programs.
     plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
     if match := _BARE_CHINESE_MOBILE.fullmatch(plain):

@@ -110,7 +110,7 @@ def _read_divisions(path: Path, problems: list[Problem]) -> dict[str, Row]:
     for line, values in read_csv(path, ("code", "name", "level", "parent_code")):
         where = f"line {line}"
         row = Row(values["code"], values["name"], values["level"], values["parent_code"] or None)
-        if not row.code.isalnum() or len(row.code) > 16:
+        if not (row.code.isascii() and row.code.isalnum()) or len(row.code) > 16:
             problems.append(Problem(path.name, where, f"the code {row.code!r} must be 1 to 16 letters and digits"))
         elif row.level not in LEVELS:
             problems.append(Problem(path.name, where, f"the level is one of {', '.join(LEVELS)}, not {row.level!r}"))
@@ -211,7 +211,7 @@ def _form_fault(geometry: Any) -> str | None:
         rings = list(_rings(geometry))
         faults = (_ring_fault(ring) for ring in rings)
         return next(filter(None, faults), None) if rings else "the geometry is empty"
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, KeyError):
         return "the coordinates are not nested lists of [longitude, latitude]"
 
 
@@ -225,6 +225,8 @@ def _rings(geometry: dict[str, Any]) -> Iterator[Any]:
 
 def _ring_fault(ring: Any) -> str | None:
     points = [(float(point[0]), float(point[1])) for point in ring]
+    if any(not isinstance(number, int | float) for point in ring for number in point):
+        return "a coordinate is not a number"
     if not all(math.isfinite(x) and math.isfinite(y) for x, y in points):
         return "a coordinate is not a number"
     if any(abs(x) > 180 or abs(y) > 90 for x, y in points):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -65,8 +66,12 @@ def unsubscribe(session: Session, endpoint: str, person_id: int | None = None) -
 
 def _check(endpoint: str, keys: dict[str, str], origins: Sequence[str]) -> None:
     parts = urlsplit(endpoint)
-    known = parts.scheme == "https" and any(
-        parts.netloc.endswith(name) if name.startswith(".") else parts.netloc == name for name in _SERVICES
+    # A plain host: what else may stand there is read otherwise by those who send ("\\" ends the host for them).
+    plain = re.fullmatch(r"[a-z0-9.-]+(:[0-9]+)?", parts.netloc) is not None
+    known = (
+        plain
+        and parts.scheme == "https"
+        and any(parts.netloc.endswith(name) if name.startswith(".") else parts.netloc == name for name in _SERVICES)
     )
     if len(endpoint) > 1024 or not (known or f"{parts.scheme}://{parts.netloc}" in origins):
         raise Invalid(f"endpoint: {parts.netloc[:60]!r} is no push service that is known here")

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, render_template, request
 
-from server.domain.errors import Invalid
+from server.domain.errors import Invalid, NotPermitted
 from server.queries.coverage import Coverage, coverage
 from server.web import login, words
 from server.web.context import viewer, web
@@ -35,6 +35,8 @@ class Bar:
 def _guard() -> Response | None:
     refused = login.require_login()
     if refused is None and not viewer().oversees:
+        if request.path.startswith("/api/"):
+            raise NotPermitted("coverage is shown to overseers")
         return redirect("/w")  # type: ignore[return-value]
     return refused
 

@@ -15,6 +15,8 @@ from flask_login import current_user as flask_user
 from sqlalchemy import or_, select
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from server.admin.phones import to_e164
+from server.domain.errors import Invalid
 from server.models import Person
 from server.queries import viewer as viewers
 from server.queries.viewer import Viewer
@@ -78,14 +80,13 @@ def require_login() -> Response | None:
 
 
 def authenticate(name: str, password: str) -> Viewer:
-    """Log in by login name or telephone number (with or without +86). Raises WrongPassword."""
+    """Log in by login name or telephone number, however written. Raises WrongPassword."""
     name = name.strip()
-    phone = name if name.startswith("+") else f"+86{name}"
+    phone = _number(name)
+    meant = Person.login == name if phone is None else or_(Person.login == name, Person.phone == phone)
     with web().database.read() as database_session:
         person = database_session.scalars(
-            select(Person)
-            .where(or_(Person.login == name, Person.phone == phone), Person.active.is_(True))
-            .order_by((Person.login == name).desc(), Person.id)
+            select(Person).where(meant, Person.active.is_(True)).order_by((Person.login == name).desc(), Person.id)
         ).first()
         stored = person.password_hash if person is not None else None
         good = check_password_hash(stored or _NOBODYS_HASH, password)
@@ -99,9 +100,18 @@ def authenticate(name: str, password: str) -> Viewer:
     return viewer
 
 
+def _number(name: str) -> str | None:
+    try:
+        return to_e164(name[:40])
+    except Invalid:
+        return None
+
+
 def _by_name() -> str:
+    """A number's spellings count together: each of its own would be ten tries more."""
     fields: Any = request.get_json(silent=True) if request.is_json else request.form
-    return str(fields.get("login", "") if hasattr(fields, "get") else "").strip().lower()[:64]
+    name = str(fields.get("login", "") if hasattr(fields, "get") else "").strip()
+    return _number(name) or name.lower()[:64]
 
 
 def limit_guessing(view: Any) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -170,6 +171,25 @@ _FAULTS: Mapping[str, Any] = {
         "那个村在别的县区，请县级值班转派。"
     ),
 }
+# Why landmarks are refused (server.locate.calibrate, server.web.calibration), by how the sentence begins.
+_UNSOLVED: tuple[tuple[str, Any], ...] = (
+    (r"(?P<number>\d+) landmarks are too few", _l("地标只有 %(number)s 个：至少要 3 个，最好 5 个以上。")),
+    (r"landmark .(?P<name>.*).: pixel .* is outside", _l("地标“%(name)s”点在画面外。")),
+    (r"landmark .(?P<name>.*). is at the camera itself", _l("地标“%(name)s”就在镜头脚下。")),
+    (
+        r"landmark .(?P<name>.*). does not fit the others",
+        _l("地标“%(name)s”与其他地标不合：改它的像素或位置，或者去掉它。"),
+    ),
+    (
+        r"the landmarks (do not fix the camera|leave pan open)",
+        _l("这些地标定不住镜头：要分布在整个画面上，不在一条线上。"),
+    ),
+    (
+        r"the landmarks do not agree \(off by (?P<pixels>\d+) pixels",
+        _l("地标彼此不合（差 %(pixels)s 像素）：查镜头的位置和高度；有 5 个以上地标才能指出错的那个。"),
+    ),
+    (r"point (?P<name>.*): give its height", _l("点 %(name)s 那里没有高程数据：请填它的海拔。")),
+)
 
 
 def post(level: str, name: str) -> str:
@@ -182,6 +202,9 @@ def fault(text: str) -> str:
     """An Invalid's sentence in the reader's language where there is a translation, else as it is."""
     if text.startswith("the picture"):
         return str(_("照片读不出来，请重拍一张 JPEG 照片。"))
+    for known, sentence in _UNSOLVED:
+        if found := re.match(known, text):
+            return str(sentence) % found.groupdict()
     return str(_FAULTS.get(text, text))
 
 

@@ -42,11 +42,13 @@ HEADER = "login,name,phone,language,role,area,post,division,starts_at,ends_at\n"
             "+86.138.0013.8000",
             "138\u20140013\u20138000",
             "tel:+86-13800138000",
+            "+86 (0)138 0013 8000",
+            "138\u0660\u0660\u0661\u0663\u0668\u0660\u0660\u0660",
         ),
     ],
 )
 def test_a_mainland_mobile_number_in_every_spelling(written: str) -> None:
-    """Spaces, dashes, brackets, full-width digits, invisible marks: one number."""
+    """Spaces, dashes, brackets, full-width and other digits, invisible marks: one number."""
     assert to_e164(written) == "+8613800138000"
 
 
@@ -55,6 +57,7 @@ def test_a_mainland_mobile_number_in_every_spelling(written: str) -> None:
     [
         ("+1 (202) 555-0153", "+12025550153"),
         ("0044 20 7946 0000", "+442079460000"),
+        ("+44 (0)20 7946 0000", "+442079460000"),
         ("+8612000000001", "+8612000000001"),
     ],
 )
@@ -93,6 +96,7 @@ def test_any_text_becomes_e164_or_is_refused(written: str) -> None:
         return
     assert number[0] == "+"
     assert number[1:].isdecimal()
+    assert number.isascii()
     assert number[1:].isascii()
     assert 8 <= len(number[1:]) <= 15
 
@@ -157,13 +161,18 @@ def test_every_fault_is_told_by_its_line_and_nothing_is_written(world: World, fi
         f"good,另,13800138000,zh,worker,{VILLAGE},,,,",
         f"k,某,13800138000,zh,worker,{VILLAGE},,,,",
         f"l,某,13800138012,zh,worker,{VILLAGE},owner,,,",
+        f"m,某,13800138013,zh,worker,{VILLAGE},deputy,,0001-01-01 00:00,",
+        f"n,某,13800138014,zh,worker,{VILLAGE},owner,,,2026-12-01 00:00",
+        f"o,某,13800138015,zh,worker,{VILLAGE},owner,,,",
     )
     found = refusals(world, path)
-    assert [sentence.split(":")[0] for sentence in found] == [f"people.csv, line {n}" for n in range(3, 19)]
+    assert [sentence.split(":")[0] for sentence in found] == [f"people.csv, line {n}" for n in (*range(3, 20), 21)]
     words = [
         *("login", "no name", "not a telephone number", "the role", "the language", "the area", "has no phone"),
         *("the post", "is held in a township", "is not a time", "before it starts", "part of the system"),
         *("part of the system", "described otherwise in line 2", "the same number as good", "has an owner without end"),
+        # The end of another's duty makes no room for a second owner.
+        *("is not a time", "has an owner without end, worker-1"),
     ]
     assert [word for word, sentence in zip(words, found, strict=True) if word not in sentence] == []
 

@@ -107,6 +107,7 @@ def test_a_changed_border_is_a_new_revision(database: Database, folder: Callable
         (ROWS + "330802999201,无村,village,330802999\n" + VILLAGES, "its parent 330802999 is not in the file"),
         (ROWS + VILLAGES + "330802100201,又一村,village,330802100\n", "the code 330802100201 is there twice"),
         (ROWS + VILLAGES + "330802100203,,village,330802100\n", "330802100203 has no name"),
+        (ROWS + VILLAGES + "33080210020３,某村,village,330802100\n", "must be 1 to 16 letters and digits"),
         (ROWS + VILLAGES + "330802100203,某村,hamlet,330802100\n", "the level is one of"),
         (ROWS + VILLAGES + "330802100203,某村,village,330802\n", "is a county, a township is needed"),
         (ROWS + VILLAGES + "440802100203,某村,village,330802100\n", "must begin with 330802100"),
@@ -121,6 +122,11 @@ def test_a_broken_table_is_refused_by_line(folder: Callable[..., Path], rows: st
     ("shape", "sentence"),
     [
         ({"type": "Polygon", "coordinates": [[[118.7, 28.9], [118.8, 28.9], [118.8, 29.0]]]}, "at least 4 are needed"),
+        ({"type": "Polygon"}, "are not nested lists"),
+        (
+            {"type": "Polygon", "coordinates": [[[118.7, 28.9, None], [118.8, 28.9], [118.8, 29.0], [118.7, 28.9]]]},
+            "is not a number",
+        ),
         (
             {"type": "Polygon", "coordinates": [[[118.7, 28.9], [118.8, 28.9], [118.8, 29.0], [118.7, 29.0]]]},
             "is not closed: repeat its first point",

@@ -13,12 +13,16 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import select
 
 from dispatch.board import Board
 from server.domain.lifecycle import Event
+from server.domain.place import move
+from server.models import Duty
 from tests.dispatch.helpers import expand
+from tests.dispatch.test_process import wait_until
 from tests.support.brokers import RunningBroker
-from tests.support.world import FIELD, World
+from tests.support.world import CAMERA, FIELD, NEIGHBOUR, OTHER_FIELD, World
 
 
 @contextmanager
@@ -86,6 +90,43 @@ def test_a_phone_that_comes_back_sees_what_is_open_until_it_is_over(world: World
         assert one["taken_by"] == "某1"
         world.apply(code, Event.MARK_FALSE, "county", reason="fog")
         settle(opened, broker, "worker-1")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broker", ["mosquitto"], indirect=True)
+def test_whom_the_ladder_calls_sees_it_too_until_it_is_handed_over(world: World, broker: RunningBroker) -> None:
+    """The reminder puts it before the deputy, the hand-over takes it from both."""
+    with board(world, broker) as opened:
+        world.sighting(at=FIELD)
+        expand(world, ["mqtt"])
+        settle(opened, broker, "worker-1", "dispatched")
+        world.advance(minutes=2, seconds=1)
+        expand(world, ["mqtt"])
+        (one,) = settle(opened, broker, "worker-2", "dispatched")
+        assert one["kind"] == "remind"
+        world.apply(one["incident"], Event.TRANSFER, "worker-1", to=NEIGHBOUR)
+        expand(world, ["mqtt"])
+        settle(opened, broker, "worker-1")
+        settle(opened, broker, "worker-2")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("broker", ["mosquitto"], indirect=True)
+def test_nothing_vanishes_while_a_new_board_looks_through_many_fires(world: World, broker: RunningBroker) -> None:
+    """A dispatcher that starts goes through what is open part by part, and clears nobody's before it has seen all."""
+    with world.database.write() as session:
+        owner = session.scalars(select(Duty).where(Duty.division_code == NEIGHBOUR)).one()
+        owner.person_id = world.people["worker-2"]
+    for bearing in (270, 285, 300, 315, 330, 345, 0, 15, 30, 45, 60, 75):
+        world.sighting(at=move(*CAMERA, bearing, 2_000))
+    world.sighting(at=OTHER_FIELD)  # the last in line, and the only one of worker-2
+    expand(world, ["mqtt"])
+    with board(world, broker) as opened:
+        settle(opened, broker, "worker-2", "dispatched")
+    with board(world, broker) as another:
+        wait_until(lambda: "worker-2" in another._held)
+        assert another.step(), "one look went through all of it"
+        assert glance(broker, "worker-2") is not None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

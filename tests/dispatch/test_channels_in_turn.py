@@ -159,11 +159,10 @@ def test_a_number_gets_no_more_than_its_day_and_first_calls_come_first(world: Wo
         own = [notice.state for notice in told(world, first, "sms") if notice.login == "worker-1"]
         assert own == ["sent", "failed"]
         assert "worker-1" in [notice.login for notice in voice.carried]
-        second = world.sighting(at=move(*CAMERA, 40, 1_000))
-        third = world.sighting(at=move(*CAMERA, 80, 1_000))
-        cycle(running)
-        states = [told(world, code, "sms")[0].state for code in (second, third)]
-        assert sorted(states) == ["failed", "sent"]
+        for bearing, state in ((40, "sent"), (80, "failed")):
+            further = world.sighting(at=move(*CAMERA, bearing, 1_000))
+            cycle(running)
+            assert told(world, further, "sms")[0].state == state
         world.now += timedelta(days=1, seconds=1)
         later = world.sighting(at=move(*CAMERA, 320, 1_000))
         cycle(running)
@@ -182,6 +181,20 @@ def test_the_providers_pace_is_kept_and_waiting_fires_share_a_text(world: World)
     assert text.startswith("【秸秆禁烧】4处疑似焚烧")
     assert [told(world, code)[0].state for code in codes] == ["sent"] * 4
     assert [world.events(code).count("sent") for code in codes] == [1] * 4
+
+
+def test_fires_that_share_a_text_are_one_text_of_the_day(world: World) -> None:
+    """Four fires in one text leave the number's second text of the day to the fifth, and none to the sixth."""
+    sms = Pigeon("sms")
+    with dispatcher(world, sms, budgets={"sms": Budget(daily=2)}) as running:
+        together = fires(world, 4)
+        cycle(running)
+        assert [told(world, code)[0].state for code in together] == ["sent"] * 4
+        for bearing, state in ((150, "sent"), (200, "failed")):
+            code = world.sighting(at=move(*CAMERA, bearing, 600))
+            cycle(running)
+            assert told(world, code)[0].state == state
+    assert [notice.login for notice in sms.carried].count("worker-1") == 2
 
 
 def test_beyond_the_pace_the_rest_waits_its_turn(world: World) -> None:

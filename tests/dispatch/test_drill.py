@@ -16,20 +16,20 @@ from dispatch.expand import Expander
 from dispatch.reach import Reach
 from dispatch.sender import Dispatcher
 from server.domain.errors import Invalid, Missing
-from server.models import JournalEntry, Notice, Person
+from server.models import Absence, Duty, JournalEntry, Notice, Person
 from server.services import outcomes
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock
 from tests.dispatch.test_mqtt import phone
 from tests.dispatch.test_process import environment, process, wait_until
 from tests.dispatch.test_sms import peer
 from tests.support.brokers import RunningBroker
-from tests.support.world import TOWNSHIP, VILLAGE, World
+from tests.support.world import CITY, TOWNSHIP, VILLAGE, World
 
 
 def begin(world: World, *logins: str, channels: tuple[str, ...] = ("mqtt", "sms")) -> int:
     """A drill to these people."""
     with world.database.write() as session:
-        people = drill.choose(session, world.now, logins=logins, area="", post=None)
+        people = drill.choose(session, world.now, logins=logins, area="", post=None, zone=ZONE)
         return drill.begin(session, people, Reach(channels), ZONE, world.now)
 
 
@@ -77,19 +77,39 @@ def test_a_drill_is_marked_and_touches_no_incident(world: World) -> None:
 def test_an_area_means_everybody_on_duty_there_or_one_post(world: World) -> None:
     """A township with its villages; only their owners."""
     with world.database.read() as session:
-        found = drill.choose(session, world.now, logins=[], area=TOWNSHIP, post=None)
+        found = drill.choose(session, world.now, logins=[], area=TOWNSHIP, post=None, zone=ZONE)
         assert {person.login for person in found} == {"worker-1", "worker-2", "neighbour", "leader"}
-        owners = drill.choose(session, world.now, logins=["city"], area=VILLAGE, post="owner")
+        owners = drill.choose(session, world.now, logins=["city"], area=VILLAGE, post="owner", zone=ZONE)
         assert [person.login for person in owners] == ["city", "worker-1"]
+
+
+def test_a_drill_calls_whom_a_fire_would_call(world: World) -> None:
+    """Neither who is off at this hour nor who is away, but who stands in; and a city's code means all of it."""
+    with world.database.write() as session:
+        night = session.scalars(select(Duty).where(Duty.person_id == world.people["neighbour"])).one()
+        night.hours = "22:00-06:00"  # it is 17:00
+        session.add(
+            Absence(
+                person_id=world.people["worker-1"],
+                substitute_id=world.people["stranger"],
+                starts_at=world.now - timedelta(days=1),
+                ends_at=world.now + timedelta(days=1),
+            )
+        )
+    with world.database.read() as session:
+        owners = drill.choose(session, world.now, logins=[], area=TOWNSHIP, post="owner", zone=ZONE)
+        assert {person.login for person in owners} == {"stranger"}
+        everybody = drill.choose(session, world.now, logins=[], area=CITY, post=None, zone=ZONE)
+        assert {"city", "county", "other-county", "leader", "worker-2", "stranger"} == {one.login for one in everybody}
 
 
 def test_a_drill_to_nobody_is_refused(world: World) -> None:
     """An unknown login, an area without people, a channel that leads to none of them."""
     with world.database.read() as session:
         with pytest.raises(Missing, match="nobody-of-that-name"):
-            drill.choose(session, world.now, logins=["nobody-of-that-name"], area="", post=None)
+            drill.choose(session, world.now, logins=["nobody-of-that-name"], area="", post=None, zone=ZONE)
         with pytest.raises(Invalid, match="nobody was chosen"):
-            drill.choose(session, world.now, logins=[], area="99", post=None)
+            drill.choose(session, world.now, logins=[], area="99", post=None, zone=ZONE)
     with world.database.write() as session:
         session.get_one(Person, world.people["worker-1"]).phone = None
     with pytest.raises(Invalid, match="leads to anybody"):

@@ -23,12 +23,15 @@ def test_the_first_text_says_where_when_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("language", "what"), KEYS)
 def test_every_text_fits_one_segment_and_has_no_link(language: str, what: str) -> None:
-    """Long names are shortened, the code and what to do are not."""
+    """Long names are shortened, the code (of up to eight signs) and what to do are not, after days either."""
     long = ("衢江区", "某某某某街道办事处", "某某某某某某某某某某某某某某某某社区居民委员会")
-    text = sms(language, replace(FACTS, what=what, place=long, lead=long[-1]))
+    longest = replace(FACTS, code="K7F3QWER", what=what, minutes=14_400, place=long, lead=long[-1])
+    text = sms(language, longest)
     assert room(text) >= 0
-    assert "K7F3" in text
+    assert "K7F3QWER" in text
     assert "http" not in text
+    # A name that cannot be cut any further.
+    assert room(sms(language, replace(longest, place=("𠮷村",), lead=""))) >= 0
 
 
 def test_a_segment_is_counted_as_the_network_counts_it() -> None:

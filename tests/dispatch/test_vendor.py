@@ -14,13 +14,14 @@ from dispatch.addresses import Account, Template
 from dispatch.channels import Never, Outgoing, Sent, TryAgain
 from dispatch.channels.vendor import VendorSmsChannel, signature
 from dispatch.texts import room
+from server.domain.place import move
 from server.models import Notice
 from server.services import outcomes
 from server.settings import Settings, SettingsError
 from server.web.app import create_app
 from tests.dispatch.helpers import WorldClock, expand, told
 from tests.support.http_peer import http_peer
-from tests.support.world import FIELD, World
+from tests.support.world import CAMERA, FIELD, World
 
 TEMPLATE = Template("SMS_1530", "${code} ${place} 疑似焚烧，${time}发现，请${limit}分钟内签收")
 ACCOUNT = Account("aliyun", "key-id", "key-secret", "秸秆禁烧", {"dispatch": TEMPLATE})
@@ -137,3 +138,24 @@ def test_the_providers_reports_count_once_and_only_at_the_secret_address(world: 
     client.post(f"/callbacks/sms/{secret}", json=late)
     assert [one.state for one in told(world, code)] == ["delivered"]
     assert world.events(code).count("delivered") == 1
+
+
+def test_a_report_counts_for_every_fire_in_the_text_and_not_for_an_earlier_text(world: World, tmp_path: Path) -> None:
+    """Two fires went in one text, after a first attempt whose report comes late: that one changes nothing, the other
+    settles both."""
+    secret = "s" * 24
+    url = world.database.url.render_as_string(hide_password=False)
+    settings = Settings(tmp_path, url, "k" * 40, None, sms_report_secret=secret)
+    client = create_app(settings, world.database, WorldClock(world)).test_client()
+    codes = [world.sighting(at=move(*CAMERA, bearing, 1_000)) for bearing in (0, 40)]
+    expand(world, ["sms"])
+    with world.database.write() as session:
+        numbers = session.scalars(select(Notice.id).order_by(Notice.id)).all()
+        outcomes.record_sent(session, dict.fromkeys(numbers, "9007^0"), world.now)
+    reports = [
+        {"out_id": numbers[0], "biz_id": "9006^0", "success": False, "err_code": "MK:0001"},
+        {"out_id": numbers[0], "biz_id": "9007^0", "success": True, "err_code": "DELIVERED"},
+    ]
+    for report, state in zip(reports, ("sent", "delivered"), strict=True):
+        assert client.post(f"/callbacks/sms/{secret}", json=[report]).get_json()["code"] == 0
+        assert [told(world, code)[0].state for code in codes] == [state, state]

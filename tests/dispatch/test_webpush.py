@@ -151,6 +151,8 @@ def test_without_a_browser_it_leads_to_nobody(world: World) -> None:
         "https://fcm.googleapis.com.example.org/x",
         "https://127.0.0.1:5432/",
         "https://evil-notify.windows.com/x",
+        "https://evil.example\\.push.apple.com/x",
+        "https://evil.example:443@web.push.apple.com/x",
         "file:///etc/passwd",
     ],
 )

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from server.admin.crs import wgs84_to_gcj02
 from server.models import CalibrationRecord, Camera, Person
 from tests.locate.test_calibrate import landmarks
+from tests.support.world import CAMERA
 from tests.web.conftest import Site, Visitor
 
 PAGE = "/console/cameras/tower-1/calibrate"
@@ -93,6 +94,33 @@ def test_what_does_not_fix_the_camera_is_refused_in_a_sentence(site: Site) -> No
         session.execute(update(Camera).values(altitude_m=140.0))
     unknown = [point | {"height_m": None} for point in known()]
     assert "give its height" in ask(visitor, points=unknown).get_json()["message"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_supervisor_reads_in_chinese_why_landmarks_are_refused(site: Site) -> None:
+    """Every refusal that a click can cause, with its figures and names."""
+    visitor = site.login("county")
+
+    def refused(points: list[dict[str, Any]]) -> str:
+        return str(ask(visitor, points=points).get_json()["message"])
+
+    assert "地标只有 2 个" in refused(known()[:2])
+    for change, words in (
+        ({"x": known()[2]["x"] + 80}, "与其他地标不合"),
+        ({"x": -5.0}, "点在画面外"),
+        ({"lat": CAMERA[0], "lon": CAMERA[1]}, "就在镜头脚下"),
+    ):
+        points = known()
+        points[2] |= {"name": "it's a 塔", **change}
+        assert f"地标“3 it's a 塔”{words}" in refused(points)
+    assert "定不住镜头" in refused([known()[0]] * 5)
+    shuffled = known()[:4]
+    for point, other in zip(shuffled, shuffled[1:] + shuffled[:1], strict=True):
+        point["lat"], point["lon"] = other["lat"], other["lon"]
+    assert "地标彼此不合（差 " in refused(shuffled)
+    with site.world.database.write() as session:
+        session.execute(update(Camera).values(altitude_m=140.0))
+    assert "请填它的海拔" in refused([point | {"height_m": None} for point in known()])
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -37,7 +37,8 @@ def test_the_day_is_drawn_with_its_causes(site: Site) -> None:
 
 
 def test_other_days_and_other_counties_are_empty(site: Site) -> None:
-    """Yesterday nothing was reported; another county has no camera here; a worker is sent to his own page."""
+    """Yesterday nothing was reported; another county has no camera here; a worker is sent to his own page, a
+    worker's program is refused."""
     looked(site)
     county = site.login("county").json("/api/v1/coverage?day=2026-10-07")
     assert [(each["camera"], each["looked_s"], each["unreported_s"]) for each in county["views"]] == [
@@ -45,6 +46,7 @@ def test_other_days_and_other_counties_are_empty(site: Site) -> None:
     ]
     assert site.login("other-county").json("/api/v1/coverage")["views"] == []
     assert site.login("worker-1").get("/console/coverage").status_code == 302
+    assert site.login("worker-1").client.get("/api/v1/coverage").status_code == 403
     assert site.login("county").get("/api/v1/coverage?day=tomorrow").status_code == 422
 
 

@@ -31,9 +31,15 @@ def _set(site: Site, login: str, **values: object) -> None:
         session.execute(update(Person).where(Person.login == login).values(**values))
 
 
-@pytest.mark.parametrize("name", ["worker-1", "+8612000000001", "12000000001", " worker-1 "])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("worker-1", " worker-1 ", "+8612000000001", "12000000001"),
+        *("120 0000 0001", "１２００００００００１", "0086-12000000001", "8612000000001"),
+    ],
+)
 def test_a_worker_logs_in_by_name_or_number(site: Site, token_of: Token, name: str) -> None:
-    """The login name and the telephone number (with or without +86) both lead to the worker's page."""
+    """The login name and the telephone number, however it is written, lead to the worker's page."""
     reply = _submit(site, token_of, name, PASSWORD)
     assert (reply.status_code, reply.location) == (302, "/w")
 
