@@ -64,5 +64,8 @@ def _beat(path: Path, max_age: float) -> int:
     if age > max_age:
         print(f"the heart stopped beating {age:.0f} s ago")
         return 1
+    if age < -max_age:
+        print(f"the heartbeat is dated {-age:.0f} s ahead of this machine's clock: how old it is cannot be told")
+        return 1
     print("\n".join(findings) or f"the heart beat {age:.0f} s ago and all is well")
     return 1 if findings else 0

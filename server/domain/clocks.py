@@ -96,7 +96,8 @@ def stamps(journal: Iterable[Entry], policy: Policy) -> Stamps:
         opening = entry if entry.event is Event.OPEN else opening
         before = dict(found)
         doubt = doubt or CLOCK_BACK in entry.data
-        excused = excused or entry.event is Event.EXCUSE or entry.data.get("upheld") is True
+        upheld = entry.event is Event.APPEAL and entry.data.get("upheld") is True
+        excused = excused or entry.event is Event.EXCUSE or upheld
         if entry.event is Event.ONSET and opening is not None:
             _refine(found, entry, opening, policy)
         else:
@@ -134,8 +135,13 @@ def standing(journal: Iterable[Entry]) -> list[Entry]:
 
 
 def last_move(journal: Iterable[Entry]) -> Entry | None:
-    """The last standing line that moved the incident or was a tap: the only one that may be taken back."""
-    moves = [entry for entry in standing(journal) if entry.event in UNDOABLE or entry.from_state != entry.to_state]
+    """The last standing line that moved the incident, was a tap or opened it anew: the only one that may be taken
+    back."""
+    moves = [
+        entry
+        for entry in standing(journal)
+        if entry.event in UNDOABLE or entry.event is Event.REOPEN or entry.from_state != entry.to_state
+    ]
     return moves[-1] if moves else None
 
 
@@ -249,9 +255,11 @@ def _since_t2(name: str, limit: int, times: Stamps, stop_name: str, now: datetim
         reason = f"{elapsed:.1f} s after the alert"
         verdict = Verdict.BROKEN if stop > due else Verdict.KEPT
         if stop_name in times.doubtful and verdict is Verdict.KEPT:
-            verdict, reason = Verdict.DISPUTED, "the server's clock was set back in between"
+            verdict, reason = Verdict.DISPUTED, _SET_BACK
         return Interval(name, limit, elapsed, elapsed, verdict, due, reason)
     if times.ended is not None and times.ended <= due:
+        if "ended" in times.doubtful:
+            return Interval(name, limit, None, None, Verdict.DISPUTED, due, _SET_BACK)
         return Interval(name, limit, None, None, Verdict.NONE, due, "ended before the limit: nothing was left to do")
     if now > due:
         return Interval(
@@ -260,5 +268,6 @@ def _since_t2(name: str, limit: int, times: Stamps, stop_name: str, now: datetim
     return Interval(name, limit, None, None, Verdict.RUNNING, due, "running")
 
 
+_SET_BACK = "the server's clock was set back in between"
 _OPEN_PAST = "still open past its limit"
 _ENDED_PAST = "the limit passed before it was ended"

@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 
 from server.domain.clocks import Entry, Stamps, Verdict, moment, standing
 from server.domain.lifecycle import Event
-from server.domain.policy import Policy
+from server.domain.policy import STOPS, Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """One party's part: ``party`` is a division's code (None: nobody was found yet), from ``since`` to ``until``
-    (None: it still has it). ``answered_at`` is when it accepted, ``verdict`` how that stands to the response limit
-    counted from ``since``: a party that handed over unanswered within its limit owes nothing."""
+    (None: it still has it). ``answered_at`` is when it accepted (or arrived, where the county's clock waits for that),
+    ``verdict`` how that stands to the response limit counted from ``since``: a party that handed over unanswered within
+    its limit owes nothing."""
 
     party: str | None
     since: datetime
@@ -44,13 +45,25 @@ def shares(journal: Iterable[Entry], times: Stamps, policy: Policy, now: datetim
             marks.append((party, max(moment(entry), marks[-1][1])))
     stop = times.t7 or times.ended
     ends = [since for _, since in marks[1:]]
-    accepts = [moment(entry) for entry in entries if entry.event is Event.ACCEPT]
+    answers = _answers(entries, policy)
     found: list[Share] = []
     for (party, since), until in zip(marks, [*ends, stop], strict=True):
         last = len(found) == len(ends)
-        answered = next((at for at in accepts if since <= at and (last or until is None or at < until)), None)
+        answered = next((at for at in answers if since <= at and (last or until is None or at < until)), None)
         found.append(Share(party, since, until, answered, _verdict(party, since, until, answered, policy, now)))
     return found
+
+
+def _answers(entries: Iterable[Entry], policy: Policy) -> list[datetime]:
+    """When somebody did what stops the county's response clock, as ``clocks.intervals`` has it."""
+    entries = list(entries)
+    rejected = max((entry.seq for entry in entries if entry.event is Event.REJECT), default=0)
+    reports = STOPS["report"]
+    return [
+        moment(entry)
+        for entry in entries
+        if entry.event in STOPS[policy.respond_stop] and (entry.event not in reports or entry.seq > rejected)
+    ]
 
 
 def _party(entry: Entry) -> str | None:

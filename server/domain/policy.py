@@ -32,7 +32,7 @@ CALLED = (*RUNGS, BESIDE)
 # What ends the wait of a step: the events that make its call pointless.
 STOPS: Mapping[str, frozenset[Event]] = {
     "accept": frozenset({Event.ACCEPT}),
-    "arrive": frozenset({Event.ARRIVE, Event.REPORT_FALSE}),
+    "arrive": frozenset({Event.ARRIVE, Event.REPORT_DONE, Event.REPORT_FALSE}),
     "report": frozenset({Event.REPORT_DONE, Event.REPORT_FALSE}),
     "verify": frozenset({Event.VERIFY, Event.REJECT}),
     "close": frozenset({Event.CLOSE, Event.REJECT}),
@@ -40,6 +40,8 @@ STOPS: Mapping[str, frozenset[Event]] = {
 # These wait for the supervisor, so they count from the report (T7); the others from the alert (T2) or the hand-over.
 AFTER_REPORT = frozenset({"verify", "close"})
 _LONGEST_S = 366 * 86_400
+# The first call-out's cause: a step of that name would be taken for it.
+_FIRST_CALL = "dispatch"
 _KEY_LENGTH = 28  # with "+" and a round, "@" and the number of a line it must fit into 40
 _SHORTEST_ROUND_S = 60
 
@@ -194,10 +196,12 @@ def _check_ladder(policy: Policy) -> None:
     for number, step in enumerate(policy.ladder):
         where: tuple[str | int, ...] = ("ladder", number)
         key = step.key
-        if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH or set("@+") & set(key):
+        if not (isinstance(key, str) and key.isprintable() and 0 < len(key) <= _KEY_LENGTH) or set("@+:") & set(key):
             raise BadPolicy(
-                (*where, "key"), f"is a word of at most {_KEY_LENGTH} characters without '@' and '+', not {key!r}"
+                (*where, "key"), f"is a word of at most {_KEY_LENGTH} characters without '@', '+' and ':', not {key!r}"
             )
+        if key == _FIRST_CALL:
+            raise BadPolicy((*where, "key"), f"{key!r} is the name of the first call")
         if key in seen:
             raise BadPolicy((*where, "key"), f"{key!r} is used twice")
         seen.add(key)
@@ -217,7 +221,7 @@ def _check_step(where: tuple[str | int, ...], step: Step) -> None:
     _whole((*where, "after_s"), step.after_s, 1)
     if step.every_s != 0:
         _whole((*where, "every_s"), step.every_s, _SHORTEST_ROUND_S)
-    if step.until not in STOPS:
+    if not isinstance(step.until, str) or step.until not in STOPS:
         raise BadPolicy((*where, "until"), f"is one of {', '.join(sorted(STOPS))}, not {step.until!r}")
     if step.event not in ("remind", "escalate", "breach"):
         raise BadPolicy((*where, "event"), f"is remind, escalate or breach, not {step.event!r}")

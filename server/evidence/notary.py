@@ -28,27 +28,29 @@ class Notary:
         self._key = key
         self._folder = folder
         self._publish = publish
-        self._told = False
+        self._told = 0  # size of the checkpoint that was handed out last
 
     def step(self) -> int:
         """Take in all there is; returns how many checkpoints were signed and published. After a start the newest is
-        published again: a broker may have forgotten it."""
+        published again: a broker may have forgotten it. What could not be handed out is, at the next step."""
         signed = 0
         while True:
             with self._database.write() as session:
                 checkpoint = log.take_in(session, self._key, self._clock.now(session))
                 newest = checkpoint or log.latest(session)
-            if newest is not None and (checkpoint is not None or not self._told):
-                self._hand_out(newest.note, new=checkpoint is not None)
-                self._told = True
+            if newest is not None and newest.size != self._told:
+                self._hand_out(newest.note)
+                self._told = newest.size
             if checkpoint is None:
                 return signed
             signed += 1
 
-    def _hand_out(self, note: str, *, new: bool) -> None:
+    def _hand_out(self, note: str) -> None:
         """After the commit only: what was published must be what the database holds."""
         write_durably(self._folder / LATEST, note.encode())
-        if new:
-            with (self._folder / ALL).open("a", encoding="utf-8") as file:
-                file.write(note + "\n")
+        line = f"{note}\n".encode()
+        with (self._folder / ALL).open("a+b") as file:
+            file.seek(max(0, file.tell() - len(line)))
+            if file.read() != line:  # else it is there from before the start
+                file.write(line)
         self._publish(TOPIC, note.encode())

@@ -214,7 +214,9 @@ def verify(path: Path, key: Key, checkpoints: Sequence[str] = ()) -> Faults:
 
 def _read_lines(bundle: Bundle) -> list[dict[str, Any]]:
     found = []
-    for number, text in enumerate(bundle.files.get("journal.jsonl", b"").decode("utf-8", "replace").splitlines(), 1):
+    # Not splitlines, which also splits at signs that a text within a line may hold.
+    texts = bundle.files.get("journal.jsonl", b"").decode("utf-8", "replace").removesuffix("\n").split("\n")
+    for number, text in enumerate(texts, 1):
         try:
             line = json.loads(text)
             if not isinstance(line, dict) or not isinstance(line.get("line"), dict):
@@ -434,7 +436,8 @@ class _Story:
         for line in (line for line in standing if line["event"] in _STAMPING):
             before, data = dict(story.times), line["data"]
             back = back or _BACK in data
-            story.excused = story.excused or line["event"] == "excuse" or data.get("upheld") is True
+            upheld = line["event"] == "appeal" and data.get("upheld") is True
+            story.excused = story.excused or line["event"] == "excuse" or upheld
             story._take(line, standing[0], policy)
             if back:
                 story.doubtful |= {name for name, at in story.times.items() if before.get(name) != at}
@@ -503,7 +506,7 @@ class _Story:
             kept = "disputed" if stop in self.doubtful else "kept"
             return _clock(name, limit, elapsed, elapsed, "broken" if self.times[stop] > due else kept, due)
         if "ended" in self.times and self.times["ended"] <= due:
-            return _clock(name, limit, None, None, "none", due)
+            return _clock(name, limit, None, None, "disputed" if "ended" in self.doubtful else "none", due)
         return _clock(name, limit, None, None, "broken" if at > due else "running", due)
 
 
@@ -531,11 +534,11 @@ def _parties(
             found[-1]["until"] = max(_moment(line), found[-1]["since"])
             found.append({"party": party, "since": found[-1]["until"], "until": None})
     found[-1]["until"] = story.times.get("t7") or story.times.get("ended")
-    accepts = [_moment(line) for line in standing if line["event"] == "accept"]
+    answers = _answers(standing, policy)
     for share in found:
         since, until = share["since"], share["until"]
         before = None if share is found[-1] else until
-        share["answered_at"] = next((one for one in accepts if since <= one and (not before or one < before)), None)
+        share["answered_at"] = next((one for one in answers if since <= one and (not before or one < before)), None)
         limit = since + timedelta(seconds=policy["respond_limit_s"])
         late = (share["answered_at"] or until or at) > limit
         unanswered = "none" if until else "running"
@@ -546,6 +549,17 @@ def _parties(
         for name in ("since", "until", "answered_at"):
             share[name] = share[name].isoformat() if share[name] else None
     return found
+
+
+def _answers(standing: Sequence[dict[str, Any]], policy: dict[str, Any]) -> list[datetime]:
+    """When somebody accepted, or arrived where the county's clock waits for that; a report tells that, too, unless it
+    was rejected."""
+    if policy["respond_stop"] == "accept":
+        return [_moment(line) for line in standing if line["event"] == "accept"]
+    rejected = max((line["seq"] for line in standing if line["event"] == "reject"), default=0)
+    reports = [line for line in standing if line["event"] in ("report_done", "report_false") and line["seq"] > rejected]
+    arrivals = [line for line in standing if line["event"] == "arrive"]
+    return sorted(_moment(line) for line in arrivals + reports)
 
 
 def _same(one: Any, other: Any) -> bool:

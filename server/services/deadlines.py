@@ -54,24 +54,30 @@ def wanted_steps(
 ) -> dict[str, tuple[Step, datetime]]:
     """The steps waited for and not stopped, fired or not, by the key of their deadline, with their due times.
 
-    Until "accept" and "arrive": a hand-over begins anew, for the new owner. Until "report": from the alert, whatever is
-    handed over; a rejected report does not stop them. Until "verify" and "close": from the report that stands.
+    Until "accept" and "arrive": a hand-over begins anew, for the new owner, but the breach of the promise made with the
+    alert stands beside it. Until "report": from the alert, whatever is handed over; a rejected report does not stop
+    them. Until "verify" and "close": from the report that stands.
     """
     if state in FINAL_STATES:
         return {}
     valid = standing(entries)
     wanted = {}
     for step in policy.ladder:
-        start = _start(step, opened_at, valid)
-        if start is None:
-            continue
-        seq, at = start
-        since = _rejected(valid) if step.until == "report" else seq
-        if any(entry.event in STOPS[step.until] and entry.seq > since for entry in valid):
-            continue
-        round_ = _round(step, seq, at, entries) if step.every_s else 0
-        wanted[str(Key(step.key, round_, seq))] = (step, step.due(at, round_))
+        for seq, at in _starts(step, opened_at, valid):
+            if _stopped(step, seq, valid):
+                continue
+            round_ = _round(step, seq, at, entries) if step.every_s else 0
+            wanted[str(Key(step.key, round_, seq))] = (step, step.due(at, round_))
     return wanted
+
+
+def _stopped(step: Step, since: int, valid: Sequence[Entry]) -> bool:
+    """Whether what the step waits for came behind the line ``since``; a rejected report does not count."""
+    reported = max(since, _rejected(valid))
+    return any(
+        entry.event in STOPS[step.until] and entry.seq > (reported if entry.event in STOPS["report"] else since)
+        for entry in valid
+    )
 
 
 def _round(step: Step, seq: int, start: datetime, entries: Sequence[Entry]) -> int:
@@ -81,14 +87,18 @@ def _round(step: Step, seq: int, start: datetime, entries: Sequence[Entry]) -> i
     return step.following(*(max(fired)[0], start, max(fired)[1])) if fired else 0
 
 
-def _start(step: Step, opened_at: datetime, valid: Sequence[Entry]) -> _Start | None:
+def _starts(step: Step, opened_at: datetime, valid: Sequence[Entry]) -> list[_Start]:
+    alert = 0, opened_at
     if step.until == "report":
-        return 0, opened_at
+        return [alert]
     if step.until in AFTER_REPORT:
         reports = [entry for entry in valid if entry.event in STOPS["report"] and entry.seq > _rejected(valid)]
-        return (reports[0].seq, reports[0].at) if reports else None
+        return [(entry.seq, entry.at) for entry in reports[:1]]
     transfer = next((entry for entry in reversed(valid) if entry.event is Event.TRANSFER), None)
-    return (transfer.seq, transfer.at) if transfer else (0, opened_at)
+    if transfer is None:
+        return [alert]
+    # A hand-over restarts no clock of the promise: else handing over in time, again and again, would keep it silent.
+    return [(transfer.seq, transfer.at), *([alert] if step.event == "breach" else [])]
 
 
 def _rejected(valid: Sequence[Entry]) -> int:

@@ -37,6 +37,8 @@ EXCUSE_REASONS = ("permitted", "ritual", "chimney", "other")
 _REASONS = {Event.MARK_FALSE: FALSE_REASONS, Event.REPORT_FALSE: FALSE_REASONS, Event.EXCUSE: EXCUSE_REASONS}
 # What the record writes into a line by itself and nobody may claim.
 _RESERVED = frozenset({SEALED, CLOCK_BACK, RECEIVED, "undoes", "reopens", "opened", "erased"})
+# What a decision on an appeal says.
+_DECIDING = frozenset({"answers", "upheld"})
 
 
 def lock(session: Session, code: str) -> Incident:
@@ -111,8 +113,7 @@ def apply_to(
         return earlier
     actors.check(session, actor, incident, event)
     content = dict(data or {})
-    if claimed := sorted(_RESERVED & content.keys()):
-        raise Invalid(f"{', '.join(claimed)}: the record writes this by itself")
+    _check_claims(event, content)
     if event is Event.UNDO:
         target, content["undoes"] = _undo(session, incident, actor, now)
     else:
@@ -186,6 +187,13 @@ def _target(incident: Incident, event: Event) -> State:
         if event is Event.ACCEPT and incident.state in _ANSWERED:
             raise AlreadyAnswered(f"incident {incident.code} was already accepted") from None
         raise
+
+
+def _check_claims(event: Event, data: Mapping[str, Any]) -> None:
+    if claimed := sorted(_RESERVED & data.keys()):
+        raise Invalid(f"{', '.join(claimed)}: the record writes this by itself")
+    if event is not Event.APPEAL and (said := sorted(_DECIDING & data.keys())):
+        raise Invalid(f"{', '.join(said)}: belongs to an appeal")
 
 
 def _check_content(session: Session, incident: Incident, event: Event, data: dict[str, Any]) -> None:

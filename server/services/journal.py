@@ -25,6 +25,8 @@ _LONGEST_WAIT = timedelta(seconds=15)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 # What may hold words about a person or say where one stood; a failed notice's reason may hold a telephone number.
 _PERSONAL = frozenset({"note", "lat", "lon"})
+# Their reason is one of a few words; any other is whatever somebody wrote.
+_CODED = frozenset({Event.MARK_FALSE, Event.REPORT_FALSE, Event.EXCUSE})
 
 
 def canonical(value: Any) -> str:
@@ -142,7 +144,8 @@ def append(
 
 
 def _seal(event: Event, data: dict[str, Any]) -> tuple[dict[str, Any], list[PrivateValue]]:
-    names = _PERSONAL | {"reason"} if event is Event.UNREACHED and "notice" in data else _PERSONAL
+    fixed = event in _CODED or (event is Event.UNREACHED and "notice" not in data)
+    names = _PERSONAL if fixed else _PERSONAL | {"reason"}
     found = sorted(name for name in names if data.get(name) is not None)
     if not found:
         return data, []

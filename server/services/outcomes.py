@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from server import wake
+from server.domain.clocks import RECEIVED
 from server.domain.lifecycle import Event
 from server.domain.policy import RUNGS
 from server.models import Callout, Incident, Notice
@@ -50,7 +51,11 @@ def record_sent(
             "rung": row.rung,
             "cause": row.cause,
         }
-        lines.append(heads[row.incident_id].add(Event.SENT.value, _DISPATCHER.label, at.get(row.id, now), about))
+        head, left = heads[row.incident_id], at.get(row.id, now)
+        if head.at is not None and left < head.at <= now:
+            # Other lines were written before we could tell, however long that took: nobody's clock was set back.
+            about[RECEIVED], left = left.isoformat(), head.at
+        lines.append(head.add(Event.SENT.value, _DISPATCHER.label, left, about))
     sent = [
         {"id": row.id, "state": "sent", "sent_at": at.get(row.id, now), "provider_ref": refs[row.id]} for row in pending
     ]

@@ -350,6 +350,45 @@ def test_an_answer_that_waited_for_its_turn_is_judged_alike_by_record_and_verifi
     assert faults(files, verify.Key.parse(key.public_text()), tmp_path) == []
 
 
+def test_a_notice_recorded_late_sets_no_clock_back(world: World, tmp_path: Path) -> None:
+    """It left five seconds after the alert, which was written down after the answer: nobody's clock is in doubt, the
+    moment is kept, and so is the verdict."""
+    fire = world.dispatched()
+    world.now += timedelta(seconds=30)
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    with world.database.write() as session:
+        callout = session.scalars(select(Callout).join(Incident).where(Incident.code == fire)).first()
+        assert callout is not None
+        worker = session.get_one(Person, world.people["worker-1"])
+        made = notices.expand(callout, [Draft(worker, "mqtt", {})], START)
+        writes = bulk.Writes(session)
+        notices.write(writes, made)
+        writes.run()
+        left = START + timedelta(seconds=5)
+        outcomes.record_sent(session, {made[0].id: "ref"}, world.now, {made[0].id: left})
+    line = world.journal(fire)[-1]
+    assert (line.event, line.at, line.data["received_at"]) == (Event.SENT, world.now, left.isoformat())
+    world.apply(fire, Event.ARRIVE, "worker-1")
+    world.report_done(fire, "worker-1")
+    worker_, key, _ = notary(world, tmp_path)
+    worker_.step()
+    with world.database.read() as session:
+        files = bundle.export(session, fire, key, world.evidence, world.now)
+    assert json.loads(files["stamps.json"])["clocks"][2]["verdict"] == "kept"
+    assert faults(files, verify.Key.parse(key.public_text()), tmp_path) == []
+
+
+def test_a_note_with_any_sign_in_it_is_one_line(world: World, tmp_path: Path) -> None:
+    """Line separators of other scripts within a text do not break the journal's lines apart."""
+    fire = world.dispatched()
+    world.apply(fire, Event.ACCEPT, "worker-1", comment="a\u2028b\x85c")
+    worker, key, _ = notary(world, tmp_path)
+    worker.step()
+    with world.database.read() as session:
+        files = bundle.export(session, fire, key, world.evidence, world.now)
+    assert faults(files, verify.Key.parse(key.public_text()), tmp_path) == []
+
+
 def test_another_key_and_a_torn_bundle_are_refused_in_a_sentence(
     exported: tuple[Files, verify.Key, SigningKey], tmp_path: Path
 ) -> None:
@@ -430,6 +469,24 @@ def test_checkpoints_are_published_once_and_only_when_something_is_new(world: Wo
     again, _, told = notary(world, tmp_path)  # the engine starts anew, with a broker that forgot
     assert again.step() == 0
     assert told == sent
+    assert (tmp_path / "checkpoints" / "checkpoints.log").read_text().count("\n— ") == 1
+
+
+def test_a_checkpoint_that_could_not_be_handed_out_is_at_the_next_step(world: World, tmp_path: Path) -> None:
+    """A full disk or a broker away: signed all the same, and published once that is over."""
+    world.dispatched()
+    sent, faults = [], [OSError("no space left")]
+
+    def publish(topic: str, content: bytes) -> None:
+        if faults:
+            raise faults.pop()
+        sent.append((topic, content))
+
+    worker = Notary(world.database, Clock(world), load(tmp_path), tmp_path / "checkpoints", publish)
+    with pytest.raises(OSError, match="no space"):
+        worker.step()
+    assert (worker.step(), len(sent)) == (0, 1)
+    assert (worker.step(), len(sent)) == (0, 1)
     assert (tmp_path / "checkpoints" / "checkpoints.log").read_text().count("\n— ") == 1
 
 

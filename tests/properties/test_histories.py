@@ -84,11 +84,13 @@ class Now:
             "verify": None if self.state == "verified" else self.t7,
             "close": self.t7,
         }
+        promised = self.t2 if self.t4 is None else None  # the breach of it, whoever it was handed to
         return {
             named(step, n := self.rounds.get((step.key, at), 0), at): at
             + timedelta(seconds=step.after_s + n * step.every_s)
             for step in LADDER
-            if (at := start[step.until]) is not None
+            for at in {start[step.until], promised if (step.until, step.event) == ("accept", "breach") else None}
+            if at is not None
         }
 
     def rings(
@@ -191,6 +193,7 @@ class Histories(RuleBasedStateMachine):
         self.code = code
         self.model = Model(Now("dispatched", self.world.now))
         self.world.apply(code, Event.DISPATCH, None, grid=VILLAGE)
+        self.world.now += timedelta(seconds=1)  # a hand-over is never at the moment of the alert
 
     def teardown(self) -> None:
         """Nothing of this history fires in the next."""

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from server.domain.clocks import Entry, Verdict, intervals, stamps
+from server.domain.clocks import CLOCK_BACK, Entry, Verdict, intervals, stamps
 from server.domain.lifecycle import Event, State
 from server.domain.policy import Policy
 
@@ -112,3 +113,11 @@ def test_what_was_undone_stamps_nothing() -> None:
     entries = journal((60, Event.ACCEPT), (70, Event.UNDO))
     entries[-1] = Entry(3, entries[-1].at, Event.UNDO, State.ACCEPTED, State.DISPATCHED, "person:1", {"undoes": 2})
     assert stamps(entries, POLICY).t4 is None
+
+
+def test_an_end_that_was_stamped_by_a_clock_set_back_is_disputed() -> None:
+    """Ended before the limit by the clock's word, which cannot be trusted then."""
+    entries = journal((200, Event.MARK_FALSE))
+    ended = replace(entries[-1], to_state=State.FALSE_ALARM)
+    assert verdicts([entries[0], ended], 400)[1:] == ["none", "none"]
+    assert verdicts([entries[0], replace(ended, data={CLOCK_BACK: True})], 400)[1:] == ["disputed", "disputed"]

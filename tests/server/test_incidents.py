@@ -18,7 +18,7 @@ from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNo
 from server.domain.lifecycle import Event, State
 from server.models import Incident
 from server.services import sightings
-from tests.support.world import OTHER_FIELD, OTHER_TOWNSHIP, START, World, report
+from tests.support.world import NEIGHBOUR, OTHER_FIELD, OTHER_TOWNSHIP, START, VILLAGE, World, report
 
 
 def test_a_fire_goes_the_whole_way(world: World) -> None:
@@ -218,14 +218,47 @@ def test_undo_is_for_ones_own_last_tap_and_not_for_ever(world: World) -> None:
         world.apply(fire, Event.UNDO, "worker-1")
 
 
+def test_opening_anew_takes_nothing_back_beside(world: World) -> None:
+    """After the supervisor opened it again there is nothing of theirs to undo: the earlier tap stays."""
+    fire = world.dispatched()
+    world.apply(fire, Event.MARK_FALSE, "county", reason="fog")
+    world.apply(fire, Event.REOPEN, "county")
+    with pytest.raises(Invalid, match="nothing of yours"):
+        world.apply(fire, Event.UNDO, "county")
+    assert world.state(fire) is State.FALSE_ALARM
+
+
+@pytest.mark.parametrize("claim", [{"upheld": True}, {"answers": 1}])
+def test_a_tap_does_not_decide_an_appeal_beside(world: World, claim: dict[str, object]) -> None:
+    """What a decision says is refused in any other line: it would excuse."""
+    fire = world.dispatched()
+    with pytest.raises(Invalid, match="belongs to an appeal"):
+        world.apply(fire, Event.ACCEPT, "worker-1", **claim)
+    assert world.state(fire) is State.DISPATCHED
+
+
 def test_a_transfer_gives_the_new_owner_their_own_five_minutes(world: World) -> None:
-    """Wrong grid: the response steps start anew from the hand-over, disposal runs on from the alert."""
+    """Wrong grid: the response steps start anew from the hand-over, disposal runs on from the alert, and so does the
+    promise of five minutes."""
     fire = world.dispatched()
     world.advance(minutes=4)
     world.apply(fire, Event.TRANSFER, "county", to=OTHER_TOWNSHIP + "201")
-    steps = [fired.step.partition("@")[0] for fired in world.advance(minutes=5.1)]
-    assert steps == ["respond.remind", "respond.limit"]
-    assert world.callouts(fire)[-1] == (f"respond.limit@{_transfer_seq(world, fire)}", "township")
+    theirs = f"@{_transfer_seq(world, fire)}"
+    steps = [fired.step for fired in world.advance(minutes=5.1)]
+    assert steps == ["respond.limit", f"respond.remind{theirs}", f"respond.limit{theirs}"]
+    assert world.callouts(fire)[-1] == (f"respond.limit{theirs}", "township")
+
+
+def test_handing_over_in_time_again_and_again_does_not_keep_the_breach_silent(world: World) -> None:
+    """Each owner has five minutes; the township hears after the first five that nobody has answered."""
+    fire = world.dispatched()
+    fired = []
+    for turn in range(5):
+        fired += world.advance(minutes=1.5)
+        world.apply(fire, Event.TRANSFER, "leader", to=[NEIGHBOUR, VILLAGE][turn % 2])
+    assert [(one.step, one.due_at) for one in fired] == [("respond.limit", START + timedelta(minutes=5))]
+    world.apply(fire, Event.ACCEPT, "neighbour")
+    assert "respond.limit" not in [one.step.partition("@")[0] for one in world.advance(minutes=6)]
 
 
 def _transfer_seq(world: World, fire: str) -> int:

@@ -186,6 +186,33 @@ def test_times_from_the_future_are_held_to_the_alert(world: World) -> None:
 # Handed over
 
 
+def test_where_arriving_counts_the_ladder_the_clock_and_the_shares_agree(world: World) -> None:
+    """A report tells that somebody was there; rejected, it is as if it had not come, and the breach follows."""
+    body = Policy().to_json()
+    body["respond_stop"] = "arrive"
+    for step in body["ladder"]:
+        if (step["event"], step["until"]) == ("breach", "accept"):
+            step["until"] = "arrive"
+    policy = parse_policy(body)
+    with world.database.write() as session:
+        policies.publish(session, None, policy, world.now)
+    fire = world.dispatched()
+    world.apply(fire, Event.ACCEPT, "worker-1")
+    world.advance(seconds=100)
+    world.apply(fire, Event.REPORT_FALSE, "worker-1", reason="fog")
+    assert "respond.limit" not in world.armed(fire)
+    world.apply(fire, Event.REJECT, "county")
+    assert [one.step for one in world.advance(seconds=250)] == ["respond.limit"]
+    entries = world.journal(fire)
+    times = clocks.stamps(entries, policy)
+    assert clocks.intervals(times, policy, world.now)[1].verdict is clocks.Verdict.BROKEN
+    assert [share.answered_at for share in parties.shares(entries, times, policy, world.now)][-1] is None
+    world.apply(fire, Event.REPORT_FALSE, "worker-1", reason="fog")
+    entries = world.journal(fire)
+    last = parties.shares(entries, clocks.stamps(entries, policy), policy, world.now)[-1]
+    assert last.answered_at == world.now
+
+
 def test_a_hand_over_splits_the_time_between_the_parties(world: World) -> None:
     """Four minutes with the first, six with the second: the parts add up to the whole, each judged by itself."""
     fire = world.dispatched()
@@ -464,7 +491,11 @@ def test_a_policy_that_contradicts_itself_is_refused_by_name(change: dict[str, A
         (0, {"after_s": -1}, "after_s: is a whole number"),
         (0, {"every_s": 5}, "every_s: is a whole number of seconds from 60"),
         (1, {"every_s": 600}, "a breach happens once"),
-        (0, {"key": "a+b"}, "without '@' and '\\+'"),
+        (0, {"key": "a+b"}, "without '@', '\\+' and ':'"),
+        (0, {"key": "transfer:1"}, "without '@', '\\+' and ':'"),
+        (0, {"key": "a\0b"}, "without '@', '\\+' and ':'"),
+        (0, {"key": "dispatch"}, "the name of the first call"),
+        (0, {"until": []}, "until: is one of"),
         (1, {"event": "remind"}, "has no breach with until 'accept' at 300 s"),
         (4, {"after_s": 1799}, "a breach at 1799 s contradicts dispose_limit_s = 1800"),
     ],
