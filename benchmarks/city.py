@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import psutil
 from shapely.geometry import shape
@@ -29,11 +30,12 @@ from server import wake
 from server.admin.brokerusers import acl_file_text, write_users
 from server.admin.region import check_region, import_region
 from server.admin.schema import upgrade
-from server.db import Database
+from server.db import Database, DatabaseClock
 from server.domain.lifecycle import Event, State
 from server.domain.policy import Policy
 from server.models import Callout, Division, Incident, JournalEntry, PolicyVersion
-from server.services import bulk, journal, policies
+from server.queries import preflight
+from server.services import bulk, journal, policies, preflights
 
 _USERS = {"dispatch": "password-of-dispatch", "engine": "password-of-engine"}
 
@@ -82,6 +84,7 @@ def city(kind: str, folder: Path) -> Iterator[City]:
             add_people(session)
             if session.scalar(select(PolicyVersion.id).limit(1)) is None:
                 policies.publish(session, None, Policy(), datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
+            _look_at_posts(session)
             villages = select(Division.code, Division.geometry).where(Division.level == "village")
             fields = [_field(code, geometry) for code, geometry in session.execute(villages) if geometry]
         env = {
@@ -93,6 +96,13 @@ def city(kind: str, folder: Path) -> Iterator[City]:
             yield City(database, fields, broker, env)
         finally:
             database.dispose()
+
+
+def _look_at_posts(session: Session) -> None:
+    """The day's preflight is done: a dispatcher that starts would begin with it, beside what is measured."""
+    now, channels = DatabaseClock().now(session), {"mqtt": None}
+    found = preflight.look(session, now, channels, zone=ZoneInfo("Asia/Shanghai"), country="CN")
+    preflights.keep(session, now, channels, found)
 
 
 def _field(code: str, geometry: dict[str, Any]) -> tuple[str, str, float, float]:

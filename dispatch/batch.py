@@ -21,6 +21,7 @@ from server.domain.lifecycle import Event, State
 from server.domain.policy import BESIDE
 from server.models import Callout, Incident, JournalEntry, Notice, Person
 from server.services import bulk, incidents, notices
+from server.services.notices import NewNotice
 
 _JOURNALLED = 5  # candidates kept in the journal
 _DISPATCHABLE = (State.SUSPECTED, State.REVIEWED, State.DISPATCHED)
@@ -51,7 +52,7 @@ class Batch:
         ids = {callout.incident_id for callout in callouts}
         self.pictures = message.announced_pictures(session, ids)
         # To be written together: notices, lines of journals, and the incidents whose journals those are.
-        self._made: list[Notice] = []
+        self._made: list[NewNotice] = []
         self._lines: list[dict[str, Any]] = []
         self._moved: dict[int, Incident] = {}
         fires = {callout.incident_id: callout.incident for callout in callouts}
@@ -92,7 +93,7 @@ class Batch:
         rows = self._told[callout.incident_id]
         return {person_id for cause, person_id in rows if everybody or cause == callout.cause}
 
-    def tell(self, callout: Callout, made: list[Notice]) -> list[Notice]:
+    def tell(self, callout: Callout, made: list[NewNotice]) -> list[NewNotice]:
         """These are told, too: to be written."""
         self._told[callout.incident_id] += [(callout.cause, notice.person_id) for notice in made]
         self._made += made

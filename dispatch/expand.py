@@ -19,10 +19,10 @@ from dispatch.region import Region
 from dispatch.roster import Roster
 from server.domain.lifecycle import FINAL_STATES, Event
 from server.domain.policy import Policy, parse_policy
-from server.models import Callout, Incident, Notice
+from server.models import Callout, Incident
 from server.models.notice import INFORMING
 from server.services import incidents, notices, outcomes
-from server.services.notices import Draft
+from server.services.notices import Draft, NewNotice
 
 _LOOK_EVERY = timedelta(seconds=1)
 _PUT_OFF = timedelta(seconds=30)
@@ -47,7 +47,7 @@ class Expander:
 
     def step(
         self, session: Session, now: datetime, limit: int = 50, claimed: Collection[str] = ()
-    ) -> tuple[int, list[Notice]]:
+    ) -> tuple[int, list[NewNotice]]:
         """Expand at most ``limit`` waiting call-outs; the caller commits. Returns how many there were, and the notices
         written and claimed for the channels in ``claimed``, which the caller sends."""
         self._put_off = {number: until for number, until in self._put_off.items() if until > now}
@@ -61,7 +61,7 @@ class Expander:
             set_committed_value(callout, "incident", locked[callout.incident_id])
         roster = partial(Roster, zone=self._zone, country=self._country)
         batch = Batch(session, self._region, waiting, now, roster)
-        written: list[Notice] = []
+        written: list[NewNotice] = []
         for callout in waiting:
             try:
                 written += self._expand(batch, callout, claimed)
@@ -80,7 +80,7 @@ class Expander:
             self._region, self._looked_at = loaded, now
             self._reach.refresh(session)
 
-    def _expand(self, batch: Batch, callout: Callout, claimed: Collection[str]) -> list[Notice]:
+    def _expand(self, batch: Batch, callout: Callout, claimed: Collection[str]) -> list[NewNotice]:
         session, now = batch.session, batch.now
         if callout.incident.state in FINAL_STATES:
             return []

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from dispatch import texts
@@ -130,13 +130,16 @@ def _place(place: Region, incident: Incident) -> tuple[str, ...]:
     return place.names(incident.county_code) + camera
 
 
+_ANNOUNCED = (
+    select(Sighting.incident_id, Sighting.picture_sha256)
+    .where(Sighting.incident_id.in_(bindparam("ids", expanding=True)), Sighting.picture_sha256.is_not(None))
+    .order_by(Sighting.received_at.desc())
+)
+
+
 def announced_pictures(session: Session, incident_ids: Collection[int]) -> dict[int, str]:
     """The digest of each incident's first picture. It may still be on its way: the sighting announced it."""
-    rows = session.execute(
-        select(Sighting.incident_id, Sighting.picture_sha256)
-        .where(Sighting.incident_id.in_(incident_ids), Sighting.picture_sha256.is_not(None))
-        .order_by(Sighting.received_at.desc())
-    )
+    rows = session.execute(_ANNOUNCED, {"ids": list(incident_ids)})
     return {incident_id: digest for incident_id, digest in rows if digest is not None}
 
 

@@ -18,6 +18,7 @@ from dispatch.budget import Budget
 from dispatch.channels import Outgoing
 from server.models import Callout, Incident, Notice
 from server.services import notices, outcomes
+from server.services.notices import NewNotice
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _load(session: Session, claimed: Sequence[Notice]) -> None:
             set_committed_value(notice, "callout", callouts[notice.callout_id])
 
 
-def fresh(written: Sequence[Notice]) -> list[Parcel]:
+def fresh(written: Sequence[NewNotice]) -> list[Parcel]:
     """Notices just written and claimed: each goes by itself."""
     return [_parcel([notice]) for notice in written]
 
@@ -73,7 +74,7 @@ def _bundle(channel: str, claimed: Sequence[Notice]) -> list[Parcel]:
     return [_parcel(group) for group in groups.values()]
 
 
-def _parcel(group: Sequence[Notice]) -> Parcel:
+def _parcel(group: Sequence[Notice] | Sequence[NewNotice]) -> Parcel:
     first, person = group[0], group[0].person
     payload = first.payload
     if len(group) > 1:

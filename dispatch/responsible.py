@@ -78,11 +78,15 @@ class RegionIndex:
         probabilities sum to less than one where the error reaches beyond the region; the list is empty when the
         position is far outside it.
         """
+        if not self._codes:
+            return []
         return self.rank_points(self._sample(lat, lon, bearing, along_m, across_m)) or self._nearest(lat, lon)
 
     def rank_points(self, points: NDArray[np.float64]) -> list[Candidate]:
         """The grids in which equally probable places lie; n × 2 (longitude, latitude). The most probable first, but the
         parts of a whole one after the other, where the whole's turn is: how finely it is divided moves it no lower."""
+        if not self._codes:
+            return []
         spots, near = self._tree.query(shapely.points(points))
         inside = shapely.contains_xy(self._outlines[near], points[spots, 0], points[spots, 1])
         counts = np.bincount(near[inside], minlength=len(self._codes))
@@ -108,7 +112,7 @@ class RegionIndex:
         return np.column_stack([lons, lat + north_m / _METRES_PER_DEGREE])
 
     def _nearest(self, lat: float, lon: float) -> list[Candidate]:
-        if not self._codes or not self._cracks:
+        if not self._cracks:
             return []
         # In degrees of latitude; longitudes are shorter, so a crack is judged a little generously east and west.
         here = shapely.Point(lon, lat)

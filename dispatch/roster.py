@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import bindparam
 from sqlalchemy.orm import Session
 
 from dispatch.region import Region
 from server.domain.policy import BESIDE, DEPARTMENTS, RUNGS
 from server.models import Duty, Person
-from server.queries.rota import Rota
+from server.queries.rota import Rota, holding
 
 # Who is asked when a rung is empty: the next one up, for a grid by way of its village. An empty deputy's rung stays
 # empty: the owner is told beside it.
 _CLIMB = ("owner", "deputy", "village", "township", "county", "city")
+_HOLDING = holding(Duty.division_code.in_(bindparam("divisions", expanding=True)))
 _HELD = {**RUNGS, "village": ("village", "owner")}
 
 
@@ -37,8 +39,8 @@ class Roster:
         self, session: Session, divisions: Collection[str], now: datetime, *, zone: ZoneInfo, country: str = "CN"
     ) -> None:
         self._now = now
-        which = Duty.division_code.in_(divisions)
-        self._rota = Rota(session, which, now, now + timedelta(microseconds=1), zone=zone, country=country)
+        moment = now + timedelta(microseconds=1)
+        self._rota = Rota(session, _HOLDING, now, moment, zone=zone, country=country, divisions=list(divisions))
 
     def on_duty(self, division: str, post: str) -> tuple[Person, ...]:
         """The holders of a post. A shift precedes a standing duty, a substitute stands in for who is away."""

@@ -30,6 +30,10 @@ class Clock(Protocol):
 STEERED_S = 1.0
 
 
+_AHEAD = text("SELECT ahead_s, epoch FROM server_clock")
+_NOW = text("SELECT clock_timestamp(), ahead_s, epoch FROM server_clock")
+
+
 class DatabaseClock:
     """The record's time: the database's clock, so that any number of replicas agree (SQLite's is this machine's), and
     carried on evenly when that is set back (ADR 11).
@@ -73,12 +77,10 @@ class DatabaseClock:
         if session.get_bind().dialect.name == "sqlite":
             # Only once the transaction holds its lock: a time taken while waiting for it would be before that of the
             # transaction it waited for.
-            ahead_s, epoch = session.execute(text("SELECT ahead_s, epoch FROM server_clock")).one()
+            ahead_s, epoch = session.execute(_AHEAD).one()
             instant = self._wall()
         else:
-            instant, ahead_s, epoch = session.execute(
-                text("SELECT clock_timestamp(), ahead_s, epoch FROM server_clock")
-            ).one()
+            instant, ahead_s, epoch = session.execute(_NOW).one()
         return instant.astimezone(UTC) + timedelta(seconds=ahead_s), epoch
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 _CHANNEL = "straw1530"
+_NOTIFY = text("SELECT pg_notify(:channel, :workers)")
 # Who is woken only for work of their own: at a hundred alerts a second every needless look counts.
 CLOCK, DISPATCHER = "clock", "dispatch"
 WORKERS = frozenset({CLOCK, DISPATCHER})
@@ -49,7 +50,7 @@ def requested(session: Session) -> Collection[str] | None:
 
 def in_transaction(session: Session, workers: Collection[str]) -> None:
     """PostgreSQL's half, just before the commit that delivers it."""
-    session.execute(text("SELECT pg_notify(:channel, :workers)"), {"channel": _CHANNEL, "workers": " ".join(workers)})
+    session.execute(_NOTIFY, {"channel": _CHANNEL, "workers": " ".join(workers)})
 
 
 def after_commit(url: URL, workers: Collection[str]) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from server.models import Division, Duty, Person, Preflight, PushSubscription
 from server.queries.places import grid_name, village_name
-from server.queries.rota import Rota, Stand
+from server.queries.rota import Rota, Stand, holding
 from server.queries.viewer import Viewer
 
 # level of the division -> posts that must be held there
@@ -60,8 +60,10 @@ class Gap:
 
     def to_data(self) -> dict[str, Any]:
         """As plain JSON."""
+        # dataclasses.asdict copies deeply, which for a city's thousands of gaps takes a second of everybody's turn.
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         times = {name: moment and moment.isoformat() for name, moment in (("since", self.since), ("until", self.until))}
-        return asdict(self) | times | {"silent": list(self.silent)}
+        return plain | times | {"silent": list(self.silent)}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Gap:
@@ -163,7 +165,7 @@ def gaps(
     """
     end = now + ahead
     which = Duty.division_code.startswith(prefix, autoescape=True)
-    rota = Rota(session, which, now, end + _MOMENT, zone=zone, country=country)
+    rota = Rota(session, holding(which), now, end + _MOMENT, zone=zone, country=country)
     reaches = partial(_reaches, channels, frozenset(session.scalars(select(PushSubscription.person_id).distinct())))
     found = []
     for row in session.execute(_divisions(prefix)):

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import holidays
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from server.models import Absence, CalendarDay, Division, Duty, Person
@@ -72,34 +72,45 @@ def hours(text: str) -> tuple[time, time]:
         raise ValueError(f"hours {text!r} must read 08:00-17:30") from None
 
 
+_SINCE: BindParameter[datetime] = bindparam("since")
+_UNTIL: BindParameter[datetime] = bindparam("until")
+
+
+def holding(which: ColumnElement[bool]) -> Select[Duty]:
+    """The duties that a ``Rota`` reads; ``which``: the condition on ``Duty``. Made once where it is often used."""
+    return (
+        select(Duty)
+        .join(Person, Person.id == Duty.person_id)
+        .where(
+            which,
+            or_(Duty.starts_at.is_(None), Duty.starts_at < _UNTIL),
+            or_(Duty.ends_at.is_(None), Duty.ends_at > _SINCE),
+            Person.active,
+        )
+        .order_by(Duty.id)
+    )
+
+
 class Rota:
     """The holders of all posts of some divisions from ``since`` until ``until``.
 
-    ``which``: the condition on ``Duty``; ``zone``: that of the hours and days; ``country``: whose holidays.
+    ``held``: the duties, as ``holding`` selects them, with the values that its condition takes; ``zone``: that of the
+    hours and days; ``country``: whose holidays.
     """
 
     def __init__(
         self,
         session: Session,
-        which: ColumnElement[bool],
+        held: Select[Duty],
         since: datetime,
         until: datetime,
         *,
         zone: ZoneInfo,
         country: str,
+        **values: object,
     ) -> None:
         self._since, self._until, self._zone = since, until, zone
-        rows = session.scalars(
-            select(Duty)
-            .join(Person, Person.id == Duty.person_id)
-            .where(
-                which,
-                or_(Duty.starts_at.is_(None), Duty.starts_at < until),
-                or_(Duty.ends_at.is_(None), Duty.ends_at > since),
-                Person.active,
-            )
-            .order_by(Duty.id)
-        )
+        rows = session.scalars(held, {"since": since, "until": until} | values)
         self._duties: dict[tuple[str, str], list[Duty]] = defaultdict(list)
         for duty in rows:
             self._duties[duty.division_code, duty.post].append(duty)
@@ -162,13 +173,16 @@ class Rota:
             yield reached, until, person
 
 
+_AWAY = (
+    select(Absence, Person)
+    .outerjoin(Person, Person.id == Absence.substitute_id)
+    .where(Absence.starts_at < _UNTIL, Absence.ends_at > _SINCE)
+    .order_by(Absence.starts_at, Absence.id)
+)
+
+
 def _absences(session: Session, since: datetime, until: datetime) -> dict[int, list[tuple[Absence, Person | None]]]:
-    rows = session.execute(
-        select(Absence, Person)
-        .outerjoin(Person, Person.id == Absence.substitute_id)
-        .where(Absence.starts_at < until, Absence.ends_at > since)
-        .order_by(Absence.starts_at, Absence.id)
-    )
+    rows = session.execute(_AWAY, {"since": since, "until": until})
     found: dict[int, list[tuple[Absence, Person | None]]] = defaultdict(list)
     for absence, substitute in rows:
         found[absence.person_id].append((absence, substitute))

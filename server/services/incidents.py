@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -54,17 +54,19 @@ def lock(session: Session, code: str) -> Incident:
     return found
 
 
+_LOCKED = (
+    select(Incident)
+    .where(Incident.id.in_(bindparam("ids", expanding=True)))
+    .order_by(Incident.opened_at, Incident.id)
+    .with_for_update(of=Incident)
+    .options(lazyload(Incident.policy))  # kilobytes of JSON with each
+    .execution_options(populate_existing=True)
+)
+
+
 def lock_all(session: Session, ids: Collection[int]) -> dict[int, Incident]:
     """Many incidents by id, locked in the one order in which every writer takes them."""
-    rows = session.scalars(
-        select(Incident)
-        .where(Incident.id.in_(ids))
-        .order_by(Incident.opened_at, Incident.id)
-        .with_for_update(of=Incident)
-        .options(lazyload(Incident.policy))  # kilobytes of JSON with each
-        .execution_options(populate_existing=True)
-    )
-    return {incident.id: incident for incident in rows}
+    return {incident.id: incident for incident in session.scalars(_LOCKED, {"ids": list(ids)})}
 
 
 def lock_heads(session: Session, ids: Collection[int]) -> dict[int, Head]:
