@@ -30,7 +30,8 @@ def parse_checked(text: str, kind: type[Kind], name: str, folder: Path) -> Kind:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # The library lets pass what its own types refuse: 2026-13-45 looks like a date and is none.
         raise ConfigError(f"settings file {name} is not YAML: {' '.join(str(error).split())}") from error
     try:
         return kind.model_validate(content, context={"folder": folder})

@@ -152,13 +152,13 @@ class Publisher:
                 return  # more alarms may wait: nothing goes before them
 
     def _attend(self) -> None:
-        """What the disk refuses here must not keep alarms back."""
+        """What fails here, by the disk or by a fault of our own, must not keep alarms back."""
         for duty in self._duties:
             try:
                 duty()
-            except OSError as error:
+            except Exception as error:
                 if str(error) != self._refusal:
-                    log.error("%s; going on", error)
+                    log.error("%s; going on", error, exc_info=not isinstance(error, OSError))
                 self._refusal = str(error)
 
     def _send(self, key: str, part: Part) -> None:

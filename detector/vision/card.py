@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from detector.errors import ModelError
 
@@ -70,7 +70,7 @@ def read_card(model: Path) -> ModelCard:
         card = ModelCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ModelError(f"the card {path} of model {model.name} cannot be read: copy it beside the model") from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # of another encoding, of no date, of no schema
         detail = str(error).replace("\n", " ")
         raise ModelError(f"the card {path} is not a model card: {detail}") from error
     _check_classes(card, path)

@@ -137,6 +137,22 @@ def test_a_failing_duty_keeps_no_alarm_back(disk: SmallDisk, broker: RunningBrok
     box.close()
 
 
+def test_a_broken_duty_keeps_no_alarm_back(tmp_path: Path, broker: RunningBroker) -> None:
+    """Nor does one that fails in a way nobody thought of."""
+    box = Outbox(tmp_path / "outbox.sqlite")
+    found = sighting()
+
+    def broken() -> None:
+        raise ValueError("nobody thought of this")
+
+    with serving(broker) as server, sending(broker, box) as publisher:
+        publisher.attend(broken)
+        box.put(found, None, START)
+        publisher.wake()
+        eventually(lambda: server.ids == [found.id])
+    box.close()
+
+
 def test_a_trial_goes_on_when_its_count_cannot_be_written(disk: SmallDisk) -> None:
     """A start on a full disk is counted in memory, and a roll-back holds for as long as the box runs."""
     versions = Versions(disk.folder / "versions")

@@ -154,6 +154,8 @@ def test_masks_count_at_once(site: Site) -> None:
         ("settings", SETTINGS.replace("interval_s: 60", "interval: 60").encode(), "do you mean interval_s?"),
         ("settings", SETTINGS.replace("edge: edge-1", "edge: edge-2").encode(), "edge can be changed on the box alone"),
         ("settings", SETTINGS.replace("secret", "missing").encode(), "password_file"),
+        ("settings", SETTINGS.replace("interval_s: 60", "interval_s: 2026-13-45").encode(), "month must be in 1..12"),
+        ("settings", SETTINGS.replace("interval_s: 60", "interval_s: " + "[" * 2000).encode(), "is not YAML"),
         ("settings", SETTINGS.replace("trial_s: 60", "trial_s: 1").encode(), "updates can be changed on the box alone"),
     ],
 )
@@ -287,6 +289,16 @@ def test_a_damaged_model_is_refused(site: Site) -> None:
     assert result == "refused"
     assert reason is not None
     assert "is damaged or not the one on its card" in reason
+
+
+def test_a_model_whose_card_is_in_another_encoding_is_refused(site: Site) -> None:
+    """As an editor of another country writes it: the update is over, and the server hears why."""
+    files = model_files()
+    files["smoke.yaml"] = files["smoke.yaml"] + "origin: 石梁镇\n".encode("gbk")
+    result, reason = site.deliver("model", files)
+    assert result == "refused"
+    assert reason is not None
+    assert "is not a model card" in reason
 
 
 def test_a_model_that_does_not_see_smoke_is_rolled_back(site: Site) -> None:
