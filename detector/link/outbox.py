@@ -4,7 +4,8 @@
 One SQLite file, written through to the disk at each commit. A sighting's message and picture are stored in one
 transaction; the message is sent first, the picture after the message was acknowledged; an onset's follow its sighting.
 When space runs out pictures go before messages, and a message that was not sent never goes. When the disk takes
-nothing at all, sightings and onsets wait in memory, are sent from there, and are written as soon as it does.
+nothing at all, sightings and onsets wait in memory, are sent from there, and are written as soon as it does. A file
+that is damaged while the box runs is left, and opened again with what can still be read of it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from detector.errors import NoRoomError, OutboxError
 from detector.link import outboxstatements as statements
-from detector.link.outboxfile import in_memory, open_outbox
+from detector.link.outboxfile import in_memory, is_damage, open_outbox
 from detector.wire import CoverageReport, Onset, Part, Sighting, as_text
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ MOST_BYTES_IN_MEMORY = 16 * 1024 * 1024
 """Of pictures that the disk does not take: some thirty."""
 MOST_COVERAGE = 50_000
 """Reports: three months of four cameras without link, in about 30 MiB."""
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Outbox:
     def due(self, part: Part, limit: int) -> list[str]:
         """Ids to be sent now, oldest first: messages not refused; pictures whose message is acknowledged."""
         with self._lock:
-            on_disk = [key for (key,) in self._database.execute(statements.DUE[part], (limit,))]
+            on_disk = [key for (key,) in self._read(statements.DUE[part], limit)]
             if part == "picture":
                 on_disk = [key for key in on_disk if key[:36] not in self._messages]
             return (on_disk + self._due_in_memory(part))[:limit]
@@ -107,16 +113,15 @@ class Outbox:
             waiting = self._messages.get(key)
             if isinstance(waiting, Sighting):
                 return waiting
-            row = self._database.execute("SELECT body FROM messages WHERE id = ?", (key,)).fetchone()
-        return Sighting.model_validate_json(row[0]) if row else None
+            return self._body(Sighting, "sighting", key)
 
     def picture(self, key: str) -> bytes | None:
         """The picture of the sighting with this id, None when it is gone."""
         with self._lock:
             if key in self._pictures:
                 return self._pictures[key]
-            row = self._database.execute("SELECT jpeg FROM pictures WHERE id = ?", (key,)).fetchone()
-        return bytes(row[0]) if row else None
+            rows = self._read("SELECT jpeg FROM pictures WHERE id = ?", key)
+        return bytes(rows[0][0]) if rows else None
 
     def put_onset(self, onset: Onset, pictures: Mapping[str, bytes], now: datetime) -> bool:
         """Keep an onset with its pictures by their ids; it is sent once its sighting is at the server. False as in
@@ -129,8 +134,7 @@ class Outbox:
             waiting = self._messages.get(key)
             if isinstance(waiting, Onset):
                 return waiting
-            row = self._database.execute("SELECT body FROM onsets WHERE id = ?", (key,)).fetchone()
-        return Onset.model_validate_json(row[0]) if row else None
+            return self._body(Onset, "onset", key)
 
     def put_coverage(self, report: CoverageReport, now: datetime, whole: bool) -> None:
         """Keep a report, in place of what was kept of it before; it is sent when `whole`, or after a new start.
@@ -144,8 +148,7 @@ class Outbox:
     def coverage(self, key: str) -> CoverageReport | None:
         """The report with this id, None when it is gone."""
         with self._lock:
-            row = self._database.execute("SELECT body FROM coverage WHERE id = ?", (key,)).fetchone()
-        return CoverageReport.model_validate_json(row[0]) if row else None
+            return self._body(CoverageReport, "coverage", key)
 
     def stored(self, key: str, part: Part) -> None:
         """The server has it: forget it. Raises OutboxError when the disk refuses; it is then sent again."""
@@ -178,7 +181,7 @@ class Outbox:
     def listing(self) -> list[Waiting]:
         """All that is on disk, in the order of sending."""
         with self._lock:
-            rows = self._database.execute(statements.WAITING).fetchall()
+            rows = self._read(statements.WAITING)
         return [Waiting(*row[:5]) for row in rows]
 
     def _put(self, message: Sighting | Onset, pictures: Mapping[str, bytes], now: datetime) -> bool:
@@ -199,6 +202,28 @@ class Outbox:
         if part == "picture":
             return [key for key in self._pictures if self.sighting(key[:36]) is None and self.onset(key[:36]) is None]
         return []
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        """The rows; from a file that has become unreadable none, and it is opened anew before the next write."""
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not self._leave(error):
+                raise OutboxError(f"outbox {self._path} cannot be read ({error})") from error
+            return self._database.execute(query, values).fetchall()
+
+    def _body(self, kind: type[Kind], part: Part, key: str) -> Kind | None:
+        """A message from the disk. One that can no longer be understood is parked: it must not keep others back."""
+        rows = self._read(statements.BODY[part], key)
+        try:
+            return kind.model_validate_json(rows[0][0]) if rows else None
+        except ValidationError as error:
+            log.error("outbox %s: %s %s can no longer be read and is parked: %s", self._path, part, key, error)
+        try:
+            self.refused(key, part, "it can no longer be read on this box's disk")
+        except OutboxError as error:
+            log.error("%s", error)
+        return None
 
     def _write_message(self, message: Sighting | Onset, now: datetime) -> None:
         """Message and pictures in one transaction; the message alone where the pictures do not fit."""
@@ -249,6 +274,15 @@ class Outbox:
             self._database, self._homeless = open_outbox(self._path), False
             log.info("outbox %s is open: there is room again", self._path)
 
+    def _leave(self, error: sqlite3.Error) -> bool:
+        """Go on in memory when the file is damaged; False when it is not."""
+        if self._homeless or not is_damage(error):
+            return False
+        log.error("outbox %s cannot be read (%s): it is opened anew", self._path, error)
+        self._database.close()
+        self._database, self._homeless = in_memory(), True
+        return True
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._come_home()
@@ -259,4 +293,5 @@ class Outbox:
         except sqlite3.Error as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
+            self._leave(error)
             raise OutboxError(f"outbox {self._path} cannot be written ({error}); free some disk space") from error

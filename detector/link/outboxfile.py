@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     jpeg BLOB NOT NULL -- last, so that the rest is read without it
 ) STRICT;
 """
+_UNREAD = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 LARGEST = 2**31
 """Bytes. A header that states more is damaged itself."""
 # In the order of worth.
@@ -96,6 +97,12 @@ def in_memory() -> sqlite3.Connection:
     return database
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself fails: torn, overwritten, or on a disk that no longer reads it."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or code in _UNREAD
+
+
 def _no_room(error: Exception) -> bool:
     """Full, or unable to take what a write-ahead log needs, which SQLite calls an I/O error."""
     if isinstance(error, sqlite3.OperationalError):
@@ -105,6 +112,7 @@ def _no_room(error: Exception) -> bool:
 
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database.text_factory = _as_text
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
@@ -125,7 +133,7 @@ def _salvage(damaged: Path, into: sqlite3.Connection) -> str:
     counts = []
     _lengthen(damaged)
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
-        source.text_factory = lambda data: data.decode("utf-8", "replace")
+        source.text_factory = _as_text
         for table, body in _BODIES.items():
             columns = [row[1] for row in into.execute(f"PRAGMA table_info({table})")]
             into.execute("BEGIN IMMEDIATE")
@@ -159,6 +167,11 @@ def _readable(source: sqlite3.Connection, table: str, columns: list[str]) -> Ite
             log.warning("damaged outbox, table %s: %s", table, error)
         else:
             return
+
+
+def _as_text(data: bytes) -> str:
+    """A damaged letter is no reason to read nothing."""
+    return data.decode("utf-8", "replace")
 
 
 def _understood(kind: type[BaseModel], text: str) -> bool:

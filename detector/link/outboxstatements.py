@@ -43,6 +43,11 @@ UPDATE pictures SET parked = ? WHERE parked IS NULL AND (
     id = ? OR substr(id, 1, 36) = ? OR substr(id, 1, 36) IN (SELECT id FROM onsets WHERE parked IS NOT NULL)
 )
 """
+BODY: dict[Part, str] = {
+    "sighting": "SELECT body FROM messages WHERE id = ?",
+    "onset": "SELECT body FROM onsets WHERE id = ?",
+    "coverage": "SELECT body FROM coverage WHERE id = ?",
+}
 DELETE: dict[Part, str] = {
     "sighting": "DELETE FROM messages WHERE id = ?",
     "onset": "DELETE FROM onsets WHERE id = ?",

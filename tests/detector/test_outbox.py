@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import random
 import resource
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -226,6 +227,52 @@ def test_what_a_torn_file_still_holds_is_taken_over(tmp_path: Path, seed: int) -
     late = sighting()
     assert box.put(late, None, START)
     assert box.due("sighting", 100) == [*kept, late.id]
+    box.close()
+
+
+def test_a_file_that_is_damaged_under_a_running_box_keeps_no_alarm_back(tmp_path: Path) -> None:
+    """As a worn card does it: the new alarm can be sent, and so can what is still to be read of the old."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    old = [sighting() for _ in range(200)]
+    for each in old:
+        box.put(each, None, START)
+    box.close()
+    box = Outbox(path)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xa5" * 4 * 4096)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE other (one)")  # what SQLite holds in memory counts no more
+        other.commit()
+    new = sighting()
+    box.put(new, None, START)
+    box.due("sighting", 1000)
+    box.flush(START)
+    *kept, last = box.due("sighting", 1000)
+    assert last == new.id
+    assert len(kept) >= 20
+    assert kept == [each.id for each in old if each.id in set(kept)]
+    assert box.unwritten == 0
+    box.close()
+
+
+@pytest.mark.parametrize("body", ["substr(body, 1, 50)", "CAST(x'ff7b' AS TEXT)"])
+def test_an_alarm_that_can_no_longer_be_read_keeps_no_other_back(tmp_path: Path, body: str) -> None:
+    """It is parked with the reason, whatever has become of its text."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    torn, whole = sighting(), sighting()
+    box.put(torn, None, START)
+    box.put(whole, None, START)
+    box.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"UPDATE messages SET body = {body} WHERE seq = 1")
+        other.commit()
+    box = Outbox(path)
+    assert box.sighting(torn.id) is None
+    assert box.due("sighting", 10) == [whole.id]
+    assert [each.parked for each in box.listing()] == ["it can no longer be read on this box's disk", None]
     box.close()
 
 
