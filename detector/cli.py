@@ -19,7 +19,7 @@ from detector.check import check
 from detector.clock import SystemClock
 from detector.config import EdgeSettings, read_settings
 from detector.errors import ConfigError, DetectorError
-from detector.link.outbox import Outbox
+from detector.link.outbox import look_into
 from detector.link.timekeeper import Timekeeper
 from detector.planning.plan_cli import judge_plan
 from detector.run import Service
@@ -106,7 +106,7 @@ def _check(settings: EdgeSettings) -> int:
 
 def _list_outbox(settings: EdgeSettings) -> int:
     path = settings.outbox_path()
-    waiting = Outbox(path).listing() if path.exists() else []
+    waiting = look_into(path) if path.exists() else []
     for item in waiting:
         state = "waiting" if item.parked is None else f"refused: {item.parked}"
         print(f"{item.stored_at}  {item.part:<8}  {item.id}  {item.size:>9} bytes  {state}")

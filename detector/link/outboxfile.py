@@ -90,6 +90,13 @@ def open_outbox(path: Path) -> sqlite3.Connection:
         raise OutboxError(f"outbox {path} cannot be opened ({error}): check data_dir and its permissions") from error
 
 
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The file as it is, which a running box may be writing: nothing in it is changed. Raises sqlite3.Error."""
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    database.text_factory = _as_text
+    return database
+
+
 def in_memory() -> sqlite3.Connection:
     """An empty one that is nowhere."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)

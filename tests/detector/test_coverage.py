@@ -14,6 +14,8 @@ import pytest
 
 from camera_sim.scene import Scene
 from camera_sim.spec import builtin_scenes, load_spec
+from detector.cli import main
+from detector.config import read_settings
 from detector.coverage import Ledger, state_of
 from detector.frame import Image
 from detector.link.outbox import Outbox
@@ -22,8 +24,8 @@ from detector.vision.scenery import LOOKS, Scenery
 from detector.wire import CameraState, CoverageReport
 from server.db import Database
 from server.queries.coverage import coverage
-from tests.detector.make import START, StillClock
-from tests.detector.test_box import SMOKE, Bench, camera
+from tests.detector.make import START, StillClock, sighting
+from tests.detector.test_box import SMOKE, Bench, camera, write_settings
 from tests.detector.test_publisher import eventually
 from tests.detector.test_timekeeper import engine, sending
 from tests.support.brokers import RunningBroker
@@ -98,6 +100,23 @@ def test_a_power_cut_loses_a_minute_at_most(book: Book) -> None:
     [first, second] = again.reports()
     assert first.runs[-1].to + timedelta(minutes=59) < second.runs[0].start
     again.outbox.close()
+
+
+def test_who_lists_the_outbox_of_a_running_box_changes_nothing_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report that is still being written is not taken for whole: sent too early, its rest would be none's."""
+    file = write_settings(tmp_path, 1, "rtsp://127.0.0.1:1/x")
+    book = Book(read_settings(file).outbox_path())
+    found = sighting()
+    book.outbox.put(found, None, START)
+    book.live(300, "ok")
+    assert main(["outbox", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert found.id in out
+    assert "1 waiting, 0 refused" in out
+    assert book.reports() == []
+    book.outbox.close()
 
 
 def test_time_in_which_the_box_stood_still_is_not_claimed(book: Book) -> None:
