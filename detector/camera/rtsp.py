@@ -65,7 +65,9 @@ class RtspSource:
         self._time_base = float(streams[0].time_base or 0)
         self._decoder: Any = streams[0].codec_context
         self._decoder.thread_count = 1
-        self._packets: Iterator[Any] = self._container.demux(streams[0])
+        # Sound and data too: the library would wait within one call for video that has ended while they go on.
+        self._packets: Iterator[Any] = self._container.demux()
+        self._video = streams[0].index
         self._group: list[Any] = []
         self._all = False
         self._key_at: float | None = None
@@ -79,12 +81,7 @@ class RtspSource:
         """See detector.camera.stream.Source."""
         packet = self._next_packet()
         now = self._clock.monotonic()
-        self._watch_time(packet)
-        if packet.is_keyframe:
-            self._spacing_s = now - self._key_at if self._key_at is not None else 0.0
-            self._key_at = now
-            self._group = []
-        picture = self._decode(packet, every_s, now)
+        picture = self._take(packet, every_s, now) if packet.stream_index == self._video else None
         if picture is not None:
             self._whole_at = now
             return AvPicture(picture)
@@ -109,6 +106,15 @@ class RtspSource:
         if packet is None or packet.dts is None and packet.size == 0:
             raise StreamError("the camera ended the stream")
         return packet
+
+    def _take(self, packet: Any, every_s: float, now: float) -> Any:
+        """One packet of the video; see `_decode`."""
+        self._watch_time(packet)
+        if packet.is_keyframe:
+            self._spacing_s = now - self._key_at if self._key_at is not None else 0.0
+            self._key_at = now
+            self._group = []
+        return self._decode(packet, every_s, now)
 
     def _decode(self, packet: Any, every_s: float, now: float) -> Any:
         """The newest whole picture this packet completes, or None."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import cv2
 import pytest
 
@@ -16,6 +17,7 @@ from detector.camera.stream import Stream
 from detector.clock import SystemClock
 from detector.errors import StreamError
 from tests.detector.live import noise
+from tests.detector.make import StillClock
 
 CAMERA = "recording"
 
@@ -135,3 +137,37 @@ def test_an_uneven_frame_rate_is_survived(cameras: CameraServer, stream: Stream)
     frames_until(stream, lambda: stream.index > before + 25)
     assert stream.health().state == "ok"
     assert stream.health().reason is None
+
+
+def test_a_camera_whose_picture_stops_while_its_sound_goes_on_is_down(tmp_path: Path) -> None:
+    """As when its encoder hangs: it is given up like one that says nothing, and connected to anew."""
+    path, clock = tmp_path / "camera.ts", StillClock()
+    record(path, pictures=50, seconds=12)
+    source = RtspSource(str(path), clock)
+    with pytest.raises(StreamError, match="no whole picture for 30 s"):
+        read_for(60, source, clock)
+    source.close()
+    assert 40 < clock.seconds < 50  # pictures came for the first ten
+
+
+def read_for(seconds: float, source: RtspSource, clock: StillClock) -> None:
+    """Ten packets a second."""
+    while clock.seconds < seconds:
+        source.read(0.1)
+        clock.seconds += 0.1
+
+
+def record(path: Path, pictures: int, seconds: int) -> None:
+    """A recording of so many pictures, 25 a second, and so many seconds of silence."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg2video", rate=25, options={"g": "12"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream("mp2", rate=48_000)
+        for number in range(pictures):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(noise(number), format="bgr24")))
+        container.mux(video.encode(None))
+        for at in range(0, seconds * 48_000, 1152):
+            silence = av.AudioFrame(format="s16", layout="stereo", samples=1152)
+            silence.sample_rate, silence.pts = 48_000, at
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
