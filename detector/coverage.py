@@ -2,7 +2,7 @@
 """When each camera was truly looked at, and what made it blind: runs of one state, kept on disk, sent when whole.
 
 The state is sampled; `ok` is what lies between two samples that both say so. Nothing is said of time in which the box
-itself did not run.
+itself did not run. A report is told on one scale of time: when a set clock begins another, so does another report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from detector.errors import OutboxError
 from detector.link.outbox import Outbox
 from detector.link.timekeeper import Timekeeper
-from detector.wire import MOST_RUNS, CameraState, CoverageReport, CoverageRun
+from detector.wire import MOST_RUNS, CameraState, ClockOffset, CoverageReport, CoverageRun
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,9 @@ View = tuple[str, str | None]
 
 @dataclass(slots=True)
 class _Page:
-    """What will be one report."""
+    """What will be one report; `clock` is at its newest sample."""
 
+    clock: ClockOffset
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     runs: list[CoverageRun] = field(default_factory=list)
 
@@ -46,14 +47,16 @@ class Ledger:
     def __init__(self, outbox: Outbox, clock: Timekeeper) -> None:
         self._outbox = outbox
         self._clock = clock
-        self._pages: dict[View, _Page] = {}
+        self._pages: dict[tuple[View, str | None], _Page] = {}
         self._saved_at = clock.monotonic()
         self._complained = False
 
     def note(self, camera: str, preset: str | None, state: CameraState, looks: int) -> None:
         """The camera's view is in this state now, and was looked at so many times since the last note."""
         now = self._clock.now()
-        page = self._pages.setdefault((camera, preset), _Page())
+        clock = self._clock.stamp(now)
+        page = self._pages.setdefault(((camera, preset), clock.scale), _Page(clock))
+        page.clock = clock
         last = page.runs[-1] if page.runs else None
         if last is None or not 0 <= (now - last.to).total_seconds() <= GAP_S:
             page.runs.append(CoverageRun(state=state, start=now, to=now, looks=looks))
@@ -72,18 +75,21 @@ class Ledger:
         if not ending and now - self._saved_at < SAVE_S:
             return
         self._saved_at = now
-        for view in list(self._pages):
-            page = self._pages[view]
-            whole = ending or len(page.runs) >= MOST_RUNS // 2 or _age_s(page, self._clock.now()) >= REPORT_S
+        present = self._clock.stamp().scale
+        for (view, scale), page in list(self._pages.items()):
+            over = scale != present
+            whole = over or ending or len(page.runs) >= MOST_RUNS // 2 or _age_s(page, self._clock.now()) >= REPORT_S
             if self._write(view, page, whole) and whole:
-                self._turn(view, page)
+                del self._pages[view, scale]
+                if not over:
+                    self._pages[view, scale] = _after(page)
             del page.runs[:-MOST_RUNS]
 
     def _write(self, view: View, page: _Page, whole: bool) -> bool:
         if not page.runs:
             return False
         runs = tuple(page.runs[-MOST_RUNS:])
-        clock = self._clock.stamp(runs[-1].to)
+        clock = self._clock.stamp(runs[-1].to, page.clock)
         report = CoverageReport(id=page.id, camera=view[0], preset=view[1], clock=clock, runs=runs)
         try:
             self._outbox.put_coverage(report, self._clock.now(), whole)
@@ -95,11 +101,11 @@ class Ledger:
         self._complained = False
         return True
 
-    def _turn(self, view: View, page: _Page) -> None:
-        """A new page, which goes on where the old one ended."""
-        last = page.runs[-1]
-        going_on = CoverageRun(state=last.state, start=last.to, to=last.to, looks=0)
-        self._pages[view] = _Page(runs=[going_on])
+
+def _after(page: _Page) -> _Page:
+    """A new page, which goes on where the old one ended."""
+    last = page.runs[-1]
+    return _Page(page.clock, runs=[CoverageRun(state=last.state, start=last.to, to=last.to, looks=0)])
 
 
 def state_of(stream: CameraState, scenery: CameraState, unjudged_s: float, interval_s: float) -> CameraState:

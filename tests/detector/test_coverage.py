@@ -27,7 +27,7 @@ from server.queries.coverage import coverage
 from tests.detector.make import START, StillClock, sighting
 from tests.detector.test_box import SMOKE, Bench, camera, write_settings
 from tests.detector.test_publisher import eventually
-from tests.detector.test_timekeeper import engine, sending
+from tests.detector.test_timekeeper import LinkedClock, engine, sending
 from tests.support.brokers import RunningBroker
 from tests.support.world import World
 
@@ -39,12 +39,14 @@ class Book:
         self.clock = clock or StillClock()
         self.path = path
         self.outbox = Outbox(path)
-        self.ledger = Ledger(self.outbox, Timekeeper(self.clock))
+        self.keeper = Timekeeper(self.clock)
+        self.ledger = Ledger(self.outbox, self.keeper)
 
     def live(self, seconds: int, state: CameraState, every: int = 1) -> None:
         """So many seconds in one state, a look every ten."""
         for second in range(0, seconds, every):
             looked = state == "ok" and second % 10 == 0
+            self.keeper.watch()
             self.ledger.note("tower-1", None, state, int(looked))
             self.ledger.save()
             self.clock.seconds += every
@@ -127,6 +129,24 @@ def test_time_in_which_the_box_stood_still_is_not_claimed(book: Book) -> None:
     book.ledger.save(ending=True)
     [report] = book.reports()
     assert [(run.to - run.start).total_seconds() for run in report.runs] == [59, 59]
+
+
+@pytest.mark.parametrize("set_by", [-86_400, -30, 3600])
+def test_a_clock_that_is_set_begins_another_report(tmp_path: Path, set_by: int) -> None:
+    """Before the server's time is known: nothing is claimed twice, and no report waits for the clock to catch up."""
+    clock = LinkedClock()
+    book = Book(tmp_path / "outbox.sqlite", clock)
+    book.live(100, "ok")
+    clock.set_by = set_by
+    book.live(700, "ok")
+    before, after = book.reports()
+    [run] = before.runs
+    assert (run.to - run.start).total_seconds() == 99
+    assert before.clock.monotonic_s == pytest.approx(1099)
+    [run] = after.runs
+    assert run.start == START + timedelta(seconds=100 + set_by)
+    assert before.clock.scale != after.clock.scale
+    book.outbox.close()
 
 
 def test_a_full_disk_is_waited_out(book: Book, caplog: pytest.LogCaptureFixture) -> None:
