@@ -46,6 +46,8 @@ class Spot:
         self.confirmer = Confirmer(settings.confirm_params())
         self.scenery = Scenery()
         self.judged_at = now
+        self.awaited_at = now
+        """Since when a look is waited for: the last one, or the last moment without a picture to look at."""
         self.looks = 0
 
 
@@ -154,7 +156,7 @@ class Watch:
     def judged(self, frame: Frame, now: float) -> None:
         """The model has seen the frame: is it one that can be judged?"""
         self.spot.scenery.look(frame.image)
-        self.spot.judged_at = now
+        self.spot.judged_at = self.spot.awaited_at = now
         self.spot.looks += 1
 
     def remember(self, frame: Frame) -> None:
@@ -187,12 +189,12 @@ class Watch:
     def _state(self, spot: Spot, health: CameraHealth, now: float) -> tuple[CameraState, str | None]:
         """The stream first, then whether it stands there, then whether it is looked at, then what the picture shows."""
         if health.state in NO_PICTURE:
-            spot.judged_at = now  # what does not come is not judged late
+            spot.awaited_at = now  # what does not come is not judged late
             return health.state, health.reason
         elsewhere = self.patrol is not None and self.preset != spot.preset
         if self.patrol is not None and elsewhere and self.patrol.blind is not None:
             return self.patrol.blind
-        unjudged_s = now - spot.judged_at
+        unjudged_s = now - spot.awaited_at
         state = state_of(health.state, spot.scenery.state[0], unjudged_s, self._late_s / LATE_INTERVALS)
         if state == "overloaded" and self.patrol is not None:
             return (

@@ -167,6 +167,19 @@ def test_metrics_and_health(box: Box, visitor: Client) -> None:
     assert answer.get_json()["findings"] == ["no connection to the broker; alarms wait in the outbox"]
 
 
+def test_the_last_look_grows_old_while_no_picture_comes(box: Box, visitor: Client) -> None:
+    """However often somebody asks: by this age a camera that is down is known from afar."""
+    box.bench.run(60)
+    box.bench.watches[0].stream._fail("the camera does not answer")
+    for _ in range(3):
+        box.bench.clock.seconds += 100
+        [west, _] = visitor.get("/state.json").get_json()["cameras"]
+    assert west["state"] == "stream_down"
+    assert 300 <= west["look_age_s"] <= 310
+    [line] = [line for line in visitor.get("/metrics").text.splitlines() if 'look_age_seconds{camera="west"}' in line]
+    assert float(line.split()[-1]) == pytest.approx(west["look_age_s"])
+
+
 def test_the_page_is_bound_to_this_machine_and_needs_a_token(tmp_path: Path) -> None:
     """Off by default; loopback by default; a short token is refused."""
     assert read_settings(write(tmp_path, GOOD)).preview_token() is None
