@@ -127,7 +127,7 @@ class Patrol:
                 found = self._head.presets()
                 self._positions = {name: found.get(device) for name, device in self._devices.items()}
                 log.info("camera %s: its mount answers, %d presets", self.camera, len(found))
-                return POLL_S if self._by_hand_at is not None else self._go(self._head)
+                return POLL_S if self._by_hand_at is not None else self._go_on(self._head)
             status = self._head.status()
             pause = self._follow(self._head, status)
         except PtzRefused as error:
@@ -186,6 +186,16 @@ class Patrol:
         if moved:
             self._still_since = now
         return moved
+
+    def _go_on(self, head: Head) -> float:
+        """After it was lost: to the next preset, unless something is suspected where it still stands."""
+        stance, expected = self.stance, self._positions.get(self.target)
+        if stance is not None and stance.preset == self.target and self._visit.suspicious and expected is not None:
+            status = head.status()
+            if status.position is not None and _near(status.position, expected) and not status.moving:
+                self.stance, self.blind = replace(stance, known=True), None
+                return POLL_S
+        return self._go(head)
 
     def _go(self, head: Head) -> float:
         """On to the next preset."""

@@ -273,6 +273,29 @@ def test_a_mount_that_falls_silent_is_named_and_its_picture_still_judged() -> No
     assert set(tower.states.values()) == {"ok"}
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_mount_that_answers_again_is_not_sent_away_from_a_suspicion(elsewhere: bool) -> None:
+    """One answer that comes too late costs no burst; a mount that is found elsewhere goes on round."""
+    tower = Tower()
+    tower.run(90)
+    tower.smoke_at = "p2"
+    while not tower.watch.confirmer.suspicious:
+        tower.run(0.1)
+    orders = len(tower.head.orders)
+    tower.head.silent = True
+    tower.run(0.6)
+    assert tower.states["p2"] == "lost"
+    if elsewhere:
+        tower.head.mount.move(PRESETS["p1"], tower.clock.monotonic())
+        tower.clock.seconds += 3
+    tower.head.silent = False
+    while not tower.kept:
+        tower.run(0.1)
+    [(sighting, _)] = tower.kept
+    assert (sighting.preset, sighting.moving) == ("p2", False)
+    assert (len(tower.head.orders) > orders) is elsewhere
+
+
 def test_attempts_grow_rare_while_it_is_silent() -> None:
     """1, 2, 4 … 30 seconds."""
     tower = Tower()
