@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -51,7 +52,9 @@ CREATE TABLE IF NOT EXISTS pictures (
     jpeg BLOB NOT NULL -- last, so that the rest is read without it
 ) STRICT;
 """
-_UNREAD = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+UNREAD = ".unread"
+"""At the end of a damaged file's name: not all that can be read of it has been taken over yet."""
+_FAILED_READS = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 LARGEST = 2**31
 """Bytes. A header that states more is damaged itself."""
 # In the order of worth.
@@ -68,22 +71,16 @@ def open_outbox(path: Path) -> sqlite3.Connection:
     NoRoomError where the disk has no room for it now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        unread = next(path.parent.glob(f"{glob.escape(path.name)}.damaged-*{UNREAD}"), None)
         try:
-            return _connect(path)
+            if unread is None:
+                return _connect(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            aside = path.with_name(f"{path.name}.damaged-{path.stat().st_mtime_ns}")
-            for suffix in ("-wal", "-shm", ""):
-                part = path.with_name(path.name + suffix)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + suffix))
-            database = _connect(path)
-            saved = _salvage(aside, database)
-            log.error(
-                "outbox %s is damaged (%s): kept as %s, starting anew with %s of it", path, error, aside.name, saved
-            )
-            return database
+            log.error("outbox %s is damaged (%s): starting anew with what can be read of it", path, error)
+            unread = path.with_name(f"{path.name}.damaged-{path.stat().st_mtime_ns}{UNREAD}")
+        return _begin_anew(path, unread)
     except (OSError, sqlite3.Error) as error:
         if _no_room(error):
             raise NoRoomError(f"outbox {path} cannot be opened ({error}): free some disk space") from error
@@ -107,7 +104,7 @@ def in_memory() -> sqlite3.Connection:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself fails: torn, overwritten, or on a disk that no longer reads it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or code in _UNREAD
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or code in _FAILED_READS
 
 
 def _no_room(error: Exception) -> bool:
@@ -133,6 +130,32 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _begin_anew(path: Path, unread: Path) -> sqlite3.Connection:
+    """With what can be read of the damaged file, kept as `unread` until all of it is taken over: what ends this half
+    way, a power cut or a full disk, has it done once more at the next start."""
+    if not unread.exists():
+        path.rename(unread)
+    if not path.exists():  # what lies beside belongs to the damaged one until there is a new one
+        _rename(path, unread, "-wal", "-shm")
+    database = _connect(path)
+    try:
+        saved = _salvage(unread, database)
+    except sqlite3.Error:
+        database.close()
+        raise
+    kept = unread.with_name(unread.name.removesuffix(UNREAD))
+    _rename(unread, kept, "-wal", "-shm", "")
+    log.error("outbox %s: %s taken over, the damaged file is kept as %s", path, saved, kept.name)
+    return database
+
+
+def _rename(old: Path, new: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        part = old.with_name(old.name + suffix)
+        if part.exists():
+            part.rename(new.with_name(new.name + suffix))
 
 
 def _salvage(damaged: Path, into: sqlite3.Connection) -> str:

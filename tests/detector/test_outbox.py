@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -151,10 +152,10 @@ def test_space_is_made_by_dropping_pictures_never_alarms(tmp_path: Path) -> None
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
-    """The system refuses every write that would make a file longer, as a full disk does."""
+def full_disk(longest: int = 0) -> Iterator[None]:
+    """The system refuses every write that would make a file longer than so many bytes, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, hard))
     try:
         yield
     finally:
@@ -228,6 +229,44 @@ def test_what_a_torn_file_still_holds_is_taken_over(tmp_path: Path, seed: int) -
     assert box.put(late, None, START)
     assert box.due("sighting", 100) == [*kept, late.id]
     box.close()
+
+
+def test_a_damaged_file_is_taken_over_whole_though_the_disk_is_full_at_first(tmp_path: Path) -> None:
+    """What had no room at the first attempt is not left behind at the second."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    found = [sighting() for _ in range(300)]
+    for each in found:
+        box.put(each, None, START)
+    box.close()
+    data = path.read_bytes()
+    with closing(sqlite3.connect(path)) as other:
+        [page] = other.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'coverage'").fetchone()
+    path.write_bytes(data[: (page - 1) * 4096] + b"\xa5" * 4096 + data[page * 4096 :])
+    with full_disk(150_000):
+        box = Outbox(path)
+        assert box.due("sighting", 1000) == []
+    box.flush(START)
+    assert box.due("sighting", 1000) == [each.id for each in found]
+    box.close()
+    assert not list(tmp_path.glob("*.unread*"))
+
+
+def test_a_power_cut_while_a_damaged_file_is_put_aside_loses_nothing(tmp_path: Path) -> None:
+    """Its newest alarms still lie in the log beside the name that it had."""
+    path = tmp_path / "outbox.sqlite"
+    box = Outbox(path)
+    found = [sighting() for _ in range(3)]
+    for each in found:
+        box.put(each, None, START)
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    shutil.copy(path, cut / "outbox.sqlite.damaged-1.unread")
+    shutil.copy(tmp_path / "outbox.sqlite-wal", cut / "outbox.sqlite-wal")
+    box.close()
+    again = Outbox(cut / "outbox.sqlite")
+    assert again.due("sighting", 10) == [each.id for each in found]
+    again.close()
 
 
 def test_a_file_that_is_damaged_under_a_running_box_keeps_no_alarm_back(tmp_path: Path) -> None:
