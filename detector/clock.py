@@ -7,6 +7,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux counts the time in which the machine was suspended by this one alone. What went by then was not watched, and
+times told before and after it must lie as far apart as they do."""
+
 
 class Clock(Protocol):
     """Wall time may jump when it is set; monotonic time never does."""
@@ -26,5 +30,5 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds from an unknown start."""
-        return time.monotonic()
+        """Seconds from an unknown start, those included in which the machine was suspended."""
+        return time.clock_gettime(_SINCE_BOOT)

@@ -175,9 +175,9 @@ def step_until(patrol: Patrol, wanted: Callable[[], bool], patience_s: float = 3
     while time.monotonic() < end:
         time.sleep(min(0.2, patrol.step()))
         stance = patrol.stance
-        if stance is not None and stance.visit != seen and time.monotonic() >= stance.ready_at:
+        if stance is not None and stance.visit != seen and SystemClock().monotonic() >= stance.ready_at:
             seen = stance.visit
-            patrol.looked(seen, time.monotonic(), suspicious=False)
+            patrol.looked(seen, SystemClock().monotonic(), suspicious=False)
         if wanted():
             return
     raise AssertionError(f"the patrol is at {patrol.target}, {patrol.stance}, {patrol.blind}, {patrol.note}")
@@ -229,7 +229,7 @@ def test_a_hand_on_the_desk_is_noticed_over_onvif(device: OnvifServer) -> None:
     going = patrol(device)
     try:
         step_until(going, stands(going, "p1"))
-        going._visit.first_look = time.monotonic() + 60  # stay: the hand comes while it stands
+        going._visit.first_look = SystemClock().monotonic() + 60  # stay: the hand comes while it stands
         device.cameras.turn("tower", 100, -5)
         step_until(going, lambda: going.blind is not None and going.blind[0] == "manual")
     finally:

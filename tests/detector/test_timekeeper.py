@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +84,16 @@ def error_ms(keeper: Timekeeper) -> float:
     stamp = keeper.stamp()
     assert stamp.error_ms is not None
     return stamp.error_ms
+
+
+def test_time_in_which_the_machine_was_suspended_counts() -> None:
+    """Or a box would tell that it had looked all along. 1,000 s are put before the boot of a namespace of its own."""
+    code = "import time; from detector.clock import SystemClock; print(SystemClock().monotonic() - time.monotonic())"
+    own = ["unshare", "--user", "--map-root-user", "--time", "--boottime", "1000", "--fork"]
+    if shutil.which("unshare") is None or subprocess.run([*own, "true"], capture_output=True).returncode:
+        pytest.skip("this machine makes no namespaces for time")
+    done = subprocess.run([*own, sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 999
 
 
 @pytest.mark.parametrize("seed", range(20))
