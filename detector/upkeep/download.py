@@ -26,7 +26,10 @@ class Download:
         self._asked_at: float | None = None
         self._wait = FIRST_WAIT_S
         folder.mkdir(parents=True, exist_ok=True)
+        self._begun_before = self._path.exists()
         self._path.touch()
+        if self.content_is_here():
+            self._check()
 
     def step(self, now: float) -> None:
         """Ask for the next piece when none is under way."""
@@ -51,7 +54,17 @@ class Download:
             file.write(content)
         self._asked_at, self._wait = None, FIRST_WAIT_S
         if self.content_is_here():
+            self._check()
+
+    def _check(self) -> None:
+        """A power cut may have torn what came before it: that is fetched anew, once. Raises UpdateError."""
+        try:
             self.content()
+        except UpdateError:
+            if not self._begun_before:
+                raise
+            self._begun_before = False
+            self._path.touch()
 
     def content_is_here(self) -> bool:
         """Whether all of it has come."""

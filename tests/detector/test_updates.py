@@ -281,6 +281,22 @@ def test_a_model_comes_in_pieces_over_a_broken_link(site: Site) -> None:
     assert site.versions.on_trial()
 
 
+@pytest.mark.parametrize("pieces", [20, None])
+def test_what_a_power_cut_tore_is_fetched_anew(site: Site, pieces: int | None) -> None:
+    """The last of what had come, or all of it, is as long as it should be and holds nothing: no fault of the update."""
+    site.send("model", model_files())
+    site.status()
+    site.carry(20)
+    site.wants.clear()
+    part = max((site.settings.versions_path() / "incoming").iterdir(), key=lambda each: each.stat().st_size)
+    assert part.stat().st_size == 20 * updates.PIECE
+    part.write_bytes(part.read_bytes()[:-1000] + bytes(1000) if pieces else bytes(SHIPPED.stat().st_size))
+    site.start()
+    site.status()
+    site.carry()
+    assert site.outcome() == ("trial", None)
+
+
 def test_a_damaged_model_is_refused(site: Site) -> None:
     """Its card names another digest."""
     files = model_files()
