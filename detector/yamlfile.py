@@ -33,6 +33,9 @@ def parse_checked(text: str, kind: type[Kind], name: str, folder: Path) -> Kind:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # The library lets pass what its own types refuse: 2026-13-45 looks like a date and is none.
         raise ConfigError(f"settings file {name} is not YAML: {' '.join(str(error).split())}") from error
+    twice = [f"{name}:{line}: {key}: stands here twice; remove one of them" for key, line in _twice(tree, set())]
+    if twice:
+        raise ConfigError("\n".join(twice))
     try:
         return kind.model_validate(content, context={"folder": folder})
     except ValidationError as error:
@@ -73,6 +76,22 @@ def _inside(annotation: Any) -> Iterator[Any]:
     yield annotation
     for each in get_args(annotation):
         yield from _inside(each)
+
+
+def _twice(node: Any, done: set[int]) -> Iterator[tuple[str, int]]:
+    """Keys that their mapping has already, with their lines: of two the library would silently take the last.
+    `done`: parts of the file that were looked through, to which an alias may lead back."""
+    if not isinstance(node, yaml.CollectionNode) or id(node) in done:
+        return
+    done.add(id(node))
+    seen: set[str] = set()
+    for part in node.value:
+        key, value = part if isinstance(part, tuple) else (None, part)
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                yield key.value, key.start_mark.line + 1
+            seen.add(key.value)
+        yield from _twice(value, done)
 
 
 def _line(node: Any, where: tuple[int | str, ...]) -> int:
