@@ -178,8 +178,8 @@ class RtspSource:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may stand in a log."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    """The URL as it may stand in a log. A password may hold an @ of its own, as cameras let it."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 def _open(url: str, clock: Clock, open_s: float, read_s: float) -> Any:

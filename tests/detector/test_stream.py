@@ -302,4 +302,5 @@ def test_a_stream_without_whole_pictures_is_given_up() -> None:
 def test_passwords_stay_out_of_the_log() -> None:
     """A URL is shown without its password."""
     assert without_password("rtsp://admin:pa:ss@cam/1") == "rtsp://admin:***@cam/1"
+    assert without_password("rtsp://admin:Abc@123@cam/1") == "rtsp://admin:***@cam/1"
     assert without_password("rtsp://cam/1") == "rtsp://cam/1"
