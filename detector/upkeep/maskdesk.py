@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class MaskDesk:
         self._installed = installed
         self._versions = versions
         self._changed: Callable[[], None] = lambda: None
+        self._lock = threading.RLock()
         self._book = self._read()
 
     def on_change(self, changed: Callable[[], None]) -> None:
@@ -43,15 +45,17 @@ class MaskDesk:
 
     def draw(self, camera: str, preset: str | None, masks: ViewMasks) -> None:
         """Save one view's masks. Raises OSError when the disk refuses."""
-        views = self._book.cameras.get(camera, {}) | {preset or "": masks}
-        self._save(MaskBook(cameras=self._book.cameras | {camera: views}))
+        with self._lock:  # who draws at the same time goes on from this book, not from the one before
+            views = self._book.cameras.get(camera, {}) | {preset or "": masks}
+            self._save(MaskBook(cameras=self._book.cameras | {camera: views}))
 
     def undo(self) -> bool:
         """Take back the last save, whoever made it; False when there is none."""
-        done = self._versions.back("masks")
-        self._book = self._read()
-        self._changed()
-        return done
+        with self._lock:
+            done = self._versions.back("masks")
+            self._book = self._read()
+            self._changed()
+            return done
 
     def take(self, text: str, pushed: int) -> None:
         """A whole book from the server, its update `pushed`. Raises ConfigError, a line for each fault, and OSError."""
@@ -66,9 +70,10 @@ class MaskDesk:
 
     def _save(self, book: MaskBook, pushed: int | None = None) -> None:
         text = yaml.safe_dump(book.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
-        self._versions.add("masks", {FILE: text.encode()}, pushed)
-        self._book = book
-        self._changed()
+        with self._lock:
+            self._versions.add("masks", {FILE: text.encode()}, pushed)
+            self._book = book
+            self._changed()
 
     def _read(self) -> MaskBook:
         folder = self._versions.current("masks")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,6 +135,16 @@ def test_drawn_masks_count_at_once_and_can_be_taken_back(box: Box, visitor: Clie
     assert visitor.post("/masks-undo", json={}).get_json() == {"undone": True}
     assert box.desk.of("west", None) == ViewMasks()
     assert visitor.post("/masks-undo", json={}).get_json() == {"undone": False}
+
+
+def test_masks_drawn_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    """Several people on the page, each at another camera."""
+    names = [f"tower-{number}" for number in range(8)]
+    desk = MaskDesk(MaskBook(cameras={name: {"": ViewMasks()} for name in names}), Versions(tmp_path))
+    with ThreadPoolExecutor(len(names)) as people:
+        list(people.map(lambda name: desk.draw(name, None, ViewMasks(sky=0.3)), names))
+    again = MaskDesk(MaskBook(), Versions(tmp_path))
+    assert [desk.of(name, None).sky for name in names] == [again.of(name, None).sky for name in names] == [0.3] * 8
 
 
 @pytest.mark.parametrize(
