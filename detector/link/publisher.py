@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -27,6 +27,8 @@ WINDOW: dict[Part, int] = {"sighting": 16, "onset": 4, "coverage": 2, "picture":
 """How many of each may be under way without an acknowledgement."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 10.0, 160.0
 """How long an acknowledgement may take before the part is sent again: doubled each time."""
+SLOWEST_S = 900.0
+"""How long a picture may take to the broker: the largest over 5 kB/s."""
 STATUS_S = 30.0
 IDLE_S = 1.0
 KEEPALIVE_S = 20
@@ -48,6 +50,24 @@ class Broker:
     ca_file: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """When a part was last sent (monotonic), how long its acknowledgement is waited for, and what the library does
+    with it."""
+
+    at: float
+    wait: float
+    info: MQTTMessageInfo
+
+    def under_way(self, now: float) -> bool:
+        """Whether it has not reached the broker yet. The library holds it until then, over new connections too: each
+        copy more would keep an alarm back on a slow link."""
+        try:
+            return now - self.at < SLOWEST_S and not self.info.is_published()
+        except (RuntimeError, ValueError):
+            return False  # it fell between two connections: nobody can say
+
+
 class Publisher:
     """One connection to the broker. `step` does all the work but receiving, which is paho's own thread."""
 
@@ -63,7 +83,7 @@ class Publisher:
         self._woken = threading.Event()
         self._ready = threading.Event()
         self._new_session = threading.Event()
-        self._sent: dict[tuple[str, Part], tuple[float, float]] = {}
+        self._sent: dict[tuple[str, Part], _Sent] = {}
         self._cameras: Mapping[str, CameraStatus] = {}
         self._told: tuple[float, dict[str, CameraState], Mapping[str, Any]] | None = None
         self._trouble: str | None = None
@@ -139,7 +159,7 @@ class Publisher:
             return
         if self._new_session.is_set():
             self._new_session.clear()
-            self._sent.clear()
+            self._sent = {each: sent for each, sent in self._sent.items() if self._holds(each[1], sent)}
             self._told = None
             self._clock.connected()
         self._ask_the_time()
@@ -163,16 +183,21 @@ class Publisher:
 
     def _send(self, key: str, part: Part) -> None:
         now = self._clock.monotonic()
-        at, wait = self._sent.get((key, part), (None, FIRST_WAIT_S / 2))
-        if at is not None and now - at < wait:
+        sent = self._sent.get((key, part))
+        if sent is not None and (now - sent.at < sent.wait or self._holds(part, sent)):
             return
-        if at is not None:
-            log.info("no acknowledgement for %s %s after %.0f s, sending it again", part, key, wait)
+        if sent is not None:
+            log.info("no acknowledgement for %s %s after %.0f s, sending it again", part, key, sent.wait)
         payload = self._payload(key, part)
         if payload is not None:
             where = (part, key) if part == "picture" else (part,)
-            self._client.publish(topic(self._edge, *where), payload, qos=1)
-            self._sent[key, part] = now, min(2 * wait, LONGEST_WAIT_S)
+            info = self._client.publish(topic(self._edge, *where), payload, qos=1)
+            wait = min(2 * sent.wait, LONGEST_WAIT_S) if sent else FIRST_WAIT_S
+            self._sent[key, part] = _Sent(now, wait, info)
+
+    def _holds(self, part: Part, sent: _Sent) -> bool:
+        """Whether what was sent is still to be waited for: messages are small, and are rather sent once too often."""
+        return part == "picture" and sent.under_way(self._clock.monotonic())
 
     def _payload(self, key: str, part: Part) -> bytes | None:
         """What is sent, with what is known of the clock by now; None when it is gone."""

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
@@ -21,7 +22,7 @@ from detector.clock import SystemClock
 from detector.link.outbox import Outbox
 from detector.link.publisher import Broker, Publisher
 from detector.link.timekeeper import Timekeeper
-from detector.wire import CameraStatus
+from detector.wire import CameraStatus, topic
 from tests.detector.make import START, sighting
 from tests.support.brokers import PASSWORDS, RunningBroker
 
@@ -296,3 +297,90 @@ def test_kill_9_while_sending_loses_nothing_and_repeats_nothing(broker: RunningB
     assert [key for key in server.ids if key in set(accepted)] == accepted
     assert len(server.ids) <= len(accepted) + 4
     assert server.pictures == {key: b"\xff\xd8" + key.encode() for key in server.ids}
+
+
+class SlowLink:
+    """A broker at the end of a link so slow that it has not had any picture yet: it lets everybody in, takes messages,
+    and counts the pictures that are put on the way."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.topics: set[str] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._peer: socket.socket | None = None
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        """The connection breaks."""
+        assert self._peer is not None
+        self._peer.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._peer, _ = self._listener.accept()
+                with self._peer, self._peer.makefile("rb") as stream, suppress(OSError):
+                    while header := stream.read(1):
+                        self._peer.sendall(self._answer(header[0], stream.read(_length(stream))))
+
+    def _answer(self, header: int, body: bytes) -> bytes:
+        """MQTT 3.1.1: CONNACK, SUBACK, PINGRESP, and PUBACK but for pictures."""
+        kind = header >> 4
+        if kind == 8:
+            return b"\x90\x04" + body[:2] + b"\1\0"
+        if kind != 3:
+            return {1: b"\x20\2\0\0", 12: b"\xd0\0"}.get(kind, b"")
+        end = 2 + int.from_bytes(body[:2])
+        if b"/picture/" in body[:end]:
+            self.pictures += 1
+            return b""
+        self.topics.add(body[2:end].decode())
+        return b"\x40\2" + body[end : end + 2] if header & 6 else b""
+
+
+def _length(stream: IO[bytes]) -> int:
+    """MQTT's remaining length: seven bits a byte, the lowest first."""
+    value = shift = 0
+    while True:
+        byte = stream.read(1)[0]
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value
+
+
+def test_a_picture_is_put_on_a_slow_link_once(outbox: Outbox) -> None:
+    """However long it takes, and once more for each connection: copies of it would keep alarms back."""
+    found = sighting(JPEG)
+    outbox.put(found, JPEG, START)
+    outbox.stored(found.id, "sighting")
+    clock, link = SkippingClock(), SlowLink()
+    publisher = Publisher(EDGE, Broker("127.0.0.1", link.port, EDGE, "x"), outbox, Timekeeper(clock))
+    publisher.start()
+
+    def sent(marks: int) -> int:
+        """Pictures on the way, after two steps more on a connection."""
+        eventually(lambda: publisher.connected)
+        publisher.step()
+        publisher.step()
+        publisher.say(f"mark/{marks}", b"")
+        eventually(lambda: topic(EDGE, f"mark/{marks}") in link.topics)
+        return link.pictures
+
+    assert sent(1) == 1
+    for marks in (2, 3):
+        clock.ahead += 200
+        assert sent(marks) == 1
+    for connections in (2, 3):
+        link.cut()
+        eventually(lambda: not publisher.connected)
+        assert sent(2 + connections) == connections
+    clock.ahead += 1000
+    assert sent(6) == 4
+    publisher.stop()
+    link.close()
