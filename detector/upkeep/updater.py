@@ -92,8 +92,9 @@ class Updater:
         if self._versions.on_trial():
             return  # one thing at a time: it is offered again with the next status
         log.info("%s %d is offered by the server", update.kind, update.version)
-        self._update = update
+        # A disk that refuses here lets the update be offered again: it is not under way yet.
         self._downloads = {file.name: Download(file, self._incoming, self._say) for file in update.files}
+        self._update = update
 
     def piece(self, name: str, payload: bytes) -> None:
         """A piece of a file came; `name` is its digest and its offset, with a slash between."""

@@ -281,6 +281,21 @@ def test_a_model_comes_in_pieces_over_a_broken_link(site: Site) -> None:
     assert site.versions.on_trial()
 
 
+def test_an_update_that_found_no_room_is_taken_when_it_is_offered_again(site: Site) -> None:
+    """What never began to come is not refused as if it had come wrong."""
+    site.send("settings", {"edge.yaml": SETTINGS.replace("interval_s: 60", "interval_s: 30").encode()})
+    incoming = site.settings.versions_path() / "incoming"
+    incoming.parent.mkdir(parents=True, exist_ok=True)
+    incoming.write_text("in the way")
+    with pytest.raises(OSError, match="exists"):
+        site.status()
+    site.carry()
+    incoming.unlink()
+    site.status()
+    site.carry()
+    assert site.outcome() == ("trial", None)
+
+
 @pytest.mark.parametrize("pieces", [20, None])
 def test_what_a_power_cut_tore_is_fetched_anew(site: Site, pieces: int | None) -> None:
     """The last of what had come, or all of it, is as long as it should be and holds nothing: no fault of the update."""
