@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -163,6 +164,8 @@ class CameraSettings(_Section):
     def _known_scheme(cls, url: str) -> str:
         if not url.startswith(SCHEMES):
             raise ValueError(f"must begin with one of {', '.join(SCHEMES)}")
+        if url.startswith("http"):
+            _ = urlsplit(url).port  # raises ValueError for what no request can be sent to
         return url
 
     @field_validator("ptz")
@@ -170,6 +173,7 @@ class CameraSettings(_Section):
     def _is_http(cls, ptz: str | None) -> str | None:
         if ptz is not None and not re.match(r"^http://([^/@]+@)?[^/:@]+(:\d+)?/?$", ptz):
             raise ValueError("must be http://user:password@host:port")
+        _ = urlsplit(ptz or "").port
         return ptz
 
     @model_validator(mode="after")

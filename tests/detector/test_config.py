@@ -55,6 +55,13 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
         ("interval_s: 60", "interval_s: 0", r"edge\.yaml:12: cameras\.1\.interval_s: .*greater than or equal to 0\.5"),
         ("rtsp://10.0.0.3", "ftp://10.0.0.3", r"edge\.yaml:11: cameras\.1\.url: .*must begin with one of rtsp://"),
         ("id: east", "id: west", r"edge\.yaml:7: cameras: .*two cameras are called west"),
+        ("rtsp://10.0.0.3/main", "http://[fe80::1/snap.jpg", r"edge\.yaml:11: cameras\.1\.url: Invalid IPv6 URL"),
+        (
+            "rtsp://10.0.0.3/main",
+            "http://10.0.0.3:99999/snap.jpg",
+            r"edge\.yaml:11: cameras\.1\.url: Port out of range",
+        ),
+        ("interval_s: 60", "ptz: http://10.0.0.3:99999", r"edge\.yaml:12: cameras\.1\.ptz: Port out of range"),
         ("hfov: 32", "hfov: 0", r"edge\.yaml:13: cameras\.1\.view\.hfov: .*greater than 0"),
         ("edge: edge-1", "edge: [", r"is not YAML"),
         ("interval_s: 60", "interval_s: 60\n    interval_s: 6", r"edge\.yaml:13: interval_s: stands here twice"),
