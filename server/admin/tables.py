@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
@@ -67,13 +68,15 @@ def read_table(path: Path, columns: Collection[str]) -> Rows:
 def _read_excel(path: Path, columns: Collection[str]) -> Rows:
     try:
         with closing(load_workbook(path, read_only=True, data_only=True)) as book:
-            lines = [[_cell(value) for value in line] for line in book.worksheets[0].iter_rows(values_only=True)]
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # what a program says of a sheet's size may be less than what it wrote
+            lines = [[_cell(value) for value in line] for line in sheet.iter_rows(values_only=True)]
     except (OSError, InvalidFileException, BadZipFile, KeyError, ValueError, ParseError) as error:
         raise Refused([Problem(path.name, "", f"is no Excel workbook that can be read ({error})")]) from None
     header = lines[0] if lines else []
     _check_header(path, header, columns)
     return [
-        (number, {name: value for name, value in zip(header, line, strict=False) if name})
+        (number, {name: value for name, value in zip_longest(header, line[: len(header)], fillvalue="") if name})
         for number, line in enumerate(lines[1:], start=2)
         if any(line)
     ]
@@ -137,7 +140,9 @@ def read_csv(path: Path, columns: Collection[str]) -> Rows:
             if row.pop("", None):
                 problems.append(Problem(path.name, f"line {reader.line_num}", "has more values than the header"))
                 continue
-            rows.append((reader.line_num, {name: (value or "").strip() for name, value in row.items()}))
+            values = {name: (value or "").strip() for name, value in row.items()}
+            if any(values.values()):  # as Excel saves the empty rows below a table
+                rows.append((reader.line_num, values))
     except csv.Error as error:
         raise Refused([Problem(path.name, f"line {reader.line_num}", f"is not CSV ({error})")]) from None
     if problems:

@@ -209,6 +209,14 @@ def test_a_header_that_lacks_columns_is_named(world: World, tmp_path: Path, text
     assert "the header lacks" in refusals(world, path)[0]
 
 
+def test_rows_without_a_value_are_passed_over(world: World, file: Callable[..., Path]) -> None:
+    """As Excel saves them below a table; the lines behind keep their numbers."""
+    path = file(
+        f"wang,王某,13800138000,,worker,{NEIGHBOUR},,,,", ",,,,,,,,,", f"li,,,,worker,{NEIGHBOUR},,,,", " ,,,,,,,,,"
+    )
+    assert refusals(world, path) == ["people.csv, line 4: li has no name"]
+
+
 def test_a_line_with_too_many_values_is_named(world: World, file: Callable[..., Path]) -> None:
     """An unquoted comma moves every column after it."""
     assert "more values than the header" in refusals(world, file("a,b,c,d,e,f,g,h,i,j,k"))[0]

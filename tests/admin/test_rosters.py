@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from zipfile import ZipFile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -105,6 +106,20 @@ def test_cells_that_excel_took_for_numbers_and_dates_are_read_as_written(world: 
         person, duty = session.execute(select(Person, Duty).join(Duty).where(Person.login == "wang")).one()
         assert (person.phone, person.area_code) == ("+8613800138000", NEIGHBOUR)
         assert duty.starts_at == datetime(2026, 10, 9, 8, 0, tzinfo=ZONE)
+
+
+@pytest.mark.parametrize("size", [b"", b'<dimension ref="A1:M2"/>'])
+def test_a_workbook_that_says_too_little_of_its_size_is_read_whole(world: World, tmp_path: Path, size: bytes) -> None:
+    """Rows that end with their last value, and a stated size that leaves people out."""
+    book = Workbook(write_only=True)
+    rows = book.create_sheet()
+    for row in [HEADER, worker(1), ["wang", "王某"]]:
+        rows.append(row)
+    book.save(tmp_path / "plain.xlsx")
+    with ZipFile(tmp_path / "plain.xlsx") as plain, ZipFile(tmp_path / "people.xlsx", "w") as sized:
+        for name in plain.namelist():
+            sized.writestr(name, plain.read(name).replace(b"<sheetData>", size + b"<sheetData>"))
+    assert refused(world, tmp_path / "people.xlsx")[0].startswith("people.xlsx, line 3: the role is one of")
 
 
 def test_a_workbooks_faults_are_told_by_line(world: World, sheet: Sheet, tmp_path: Path) -> None:
