@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.validation import explain_validity
 
 from server.admin import crs as systems
-from server.admin.region_layers import layers_of, mapping, read_layer
+from server.admin.region_layers import code_of, layers_of, mapping, read_layer
 from server.admin.tables import Problem, Refused, read_csv
 from server.models.region import LEVELS
 
@@ -168,7 +168,7 @@ def _named_system(declared: str) -> str | None:
 def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend: bool) -> None:
     problems = region.problems
     properties = mapping(mapping(feature).get("properties"))
-    code = str(properties.get("code") or properties.get("adcode") or "")
+    code = code_of(properties)
     row = region.rows.get(code)
     where = f"feature {number}" if row is None else f"{code} {row.name}"
     if row is None:
@@ -183,7 +183,7 @@ def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend:
     if fault:
         problems.append(Problem(file, where, fault))
         return
-    outline = shape(geometry)
+    outline = shape(dict(geometry, coordinates=_flat(geometry["coordinates"])))
     if not outline.is_valid or outline.area == 0:
         mended = shapely.make_valid(outline, method="structure")
         reason = explain_validity(outline)
@@ -196,6 +196,11 @@ def _read_feature(file: str, number: int, feature: Any, region: Region, *, mend:
         outline = mended
     row.raw, row.geometry, row.layer = outline, systems.to_wgs84(outline, region.systems[file]), file
     row.synthetic = properties.get("synthetic") is True
+
+
+def _flat(nested: Any) -> Any:
+    """Coordinates as longitude and latitude alone: some points come with heights and measures, others without."""
+    return nested[:2] if isinstance(nested[0], int | float) else [_flat(part) for part in nested]
 
 
 def _percent(before: BaseGeometry, after: BaseGeometry) -> str:

@@ -44,7 +44,7 @@ def read_layer(path: Path) -> Layer:
         return _shapefile(path)
     try:
         data = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(path, f"is not JSON ({error})") from None
     features = data.get("features") if isinstance(data, dict) else None
     if not isinstance(features, list):
@@ -57,6 +57,14 @@ def read_layer(path: Path) -> Layer:
 def mapping(value: Any) -> dict[str, Any]:
     """The value, when it is a JSON object; else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def code_of(fields: Mapping[str, Any]) -> str:
+    """A feature's ``code`` (or ``adcode``) as text; empty when it has none."""
+    code = next((fields[name] for name in ("code", "adcode") if fields.get(name) not in (None, "")), "")
+    if isinstance(code, float) and code.is_integer():  # a number column of a spreadsheet
+        code = int(code)
+    return str(code).strip()
 
 
 def _refused(path: Path, text: str) -> Refused:
@@ -118,9 +126,6 @@ def _to_degrees(path: Path, prj: bytes) -> _Point | None:
 
 def _feature(one: Any, move: _Point | None) -> dict[str, Any]:
     fields = {str(name).lower(): value for name, value in one.record.as_dict().items()}
-    code = next((fields[name] for name in ("code", "adcode") if fields.get(name) not in (None, "")), "")
-    if isinstance(code, float) and code.is_integer():  # a number column of a spreadsheet
-        code = int(code)
     geometry: Mapping[str, Any] | None = None
     if one.shape.shapeType in (shapefile.POLYGON, shapefile.POLYGONZ, shapefile.POLYGONM):
         geometry = one.shape.__geo_interface__
@@ -128,7 +133,7 @@ def _feature(one: Any, move: _Point | None) -> dict[str, Any]:
             geometry = dict(geometry, coordinates=_moved(geometry["coordinates"], move))
     elif one.shape.shapeType != shapefile.NULL:
         geometry = {"type": one.shape.shapeTypeName}
-    return {"properties": {"code": str(code).strip()}, "geometry": geometry}
+    return {"properties": {"code": code_of(fields)}, "geometry": geometry}
 
 
 def _moved(nested: Any, move: _Point) -> Any:

@@ -166,6 +166,22 @@ def test_a_crossed_outline_is_mended_on_request_and_on_record(folder: Callable[.
     assert any("mended: Self-intersection" in str(warning) for warning in region.warnings)
 
 
+@pytest.mark.parametrize("tails", [[[], [12.5], [], [], []], [[12.5, 0.0]] * 5])
+def test_heights_and_measures_of_points_are_passed_over(folder: Callable[..., Path], tails: list[list[float]]) -> None:
+    """Of some corners or of all."""
+    flat = SHAPES["330802100202"]
+    ring = [point + tail for point, tail in zip(flat["coordinates"][0], tails, strict=True)]
+    region = check_region(folder(c330802100202={"type": "Polygon", "coordinates": [ring]}), {})
+    assert region.rows["330802100202"].geometry == shape(flat)
+
+
+def test_a_code_that_became_a_number_is_read_as_written(folder: Callable[..., Path]) -> None:
+    """A column of a spreadsheet makes 330802100202.0 of it."""
+    feature = {"type": "Feature", "properties": {"code": 330802100203.0}, "geometry": SHAPES["330802100202"]}
+    rows = ROWS + VILLAGES + "330802100203,南村,village,330802100\n"
+    assert check_region(folder(rows, extra=[feature]), {}).rows["330802100203"].geometry is not None
+
+
 def test_features_without_a_place_in_the_table_are_refused(folder: Callable[..., Path]) -> None:
     """An unknown code, no code, and an outline that comes twice."""
     stranger = {"type": "Feature", "properties": {"code": "1"}, "geometry": SHAPES["330802100"]}
