@@ -65,7 +65,7 @@ class Tile:
 
 
 class Terrain:
-    """Heights above sea level from tiles; where tiles overlap the first by name counts."""
+    """Heights above sea level from tiles; where tiles overlap the first by name that knows one counts."""
 
     def __init__(self, tiles: Sequence[Tile]) -> None:
         self.tiles = tuple(tiles)
@@ -77,11 +77,13 @@ class Terrain:
             missing = np.isnan(found)
             covered = tile.covers(lats, lons) & missing
             if covered.all():
-                return tile.sample(lats, lons)
-            if covered.any():
+                found = tile.sample(lats, lons)
+            elif covered.any():
                 found[covered] = tile.sample(lats[covered], lons[covered])
-                if not np.isnan(found).any():
-                    break
+            else:
+                continue
+            if not np.isnan(found).any():
+                break
         return found
 
     def at(self, lat: float, lon: float) -> float | None:

@@ -36,6 +36,17 @@ def test_beyond_the_tiles_nothing_is_known(tmp_path: Path) -> None:
     assert terrain.at(28.5, 118.5) == 50
 
 
+def test_a_void_is_filled_by_another_tile_that_knows() -> None:
+    """A finer tile with holes over a coarser one without: asked for one point or for many."""
+    holes = np.full((11, 11), 100.0)
+    holes[5, 5] = -32768
+    fine, coarse = (
+        Tile(name, 29.0, 118.0, 0.1, 0.1, heights, -32768) for name, heights in (("a", holes), ("b", holes * 0 + 90))
+    )
+    assert Terrain([fine, coarse]).at(28.5, 118.5) == 90
+    assert Terrain([fine, coarse]).elevation(np.array([28.5, 28.9]), np.array([118.5, 118.5])).tolist() == [90, 100]
+
+
 def test_tiles_that_only_touch_leave_no_crack() -> None:
     """Cells' centres of neighbours lie a cell apart; a point between them has a height."""
     west = Tile("w", 29.0, 118.05, 0.1, 0.1, np.full((10, 10), 10.0), -32768)
