@@ -257,6 +257,14 @@ def test_an_answer_that_is_not_theirs_is_refused_with_the_reason(desk: Desk, log
     assert desk.world.state(fire) is State.DISPATCHED
 
 
+@pytest.mark.parametrize("payload", [b'{"v": 1, "lat": ' + b"1" * 5000 + b"}", b"\xff", b"[" * 50_000, b"{"])
+def test_what_no_parser_reads_is_refused_to_its_sender(desk: Desk, payload: bytes) -> None:
+    """A number without end, another encoding, a nest without bottom, half an answer."""
+    result = desk.receive("person/worker-1/answer", payload)
+    assert result is not None
+    assert (result["result"], result["code"]) == ("refused", "invalid")
+
+
 def test_a_receipt_counts_for_its_own_person_only(desk: Desk) -> None:
     """The neighbour cannot acknowledge my notice."""
     fire = desk.world.dispatched()
