@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from server.domain.errors import Invalid
+from server.domain.texts import plain
 
 _SEPARATORS = re.compile(r"^tel:|[\s\-\u2010-\u2015().·_/]+", re.IGNORECASE)
 _GENERIC = re.compile(r"\+[1-9]\d{7,14}")
@@ -17,19 +17,16 @@ _BARE_CHINESE_MOBILE = re.compile(r"(?:86|0086)?(1[2-9]\d{9})")
 
 def to_e164(written: str) -> str:
     """The number in E.164. A number without a country is taken for a mainland mobile one. Raises Invalid."""
-    digits = "".join(str(unicodedata.decimal(sign, sign)) for sign in unicodedata.normalize("NFKC", written))
     # "(0)" is dialled within the country only.
-    plain = _SEPARATORS.sub("", digits.replace("(0)", "").strip())
-    # Left-to-right marks and the like come along when numbers are copied from chat programs.
-    plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cf")
-    if match := _BARE_CHINESE_MOBILE.fullmatch(plain):
+    number = _SEPARATORS.sub("", plain(written).replace("(0)", "").strip())
+    if match := _BARE_CHINESE_MOBILE.fullmatch(number):
         return f"+86{match[1]}"
-    if plain.startswith("00"):
-        plain = f"+{plain[2:]}"
-    if plain.startswith("+86"):
-        if _CHINESE_MOBILE.fullmatch(plain):
-            return plain
+    if number.startswith("00"):
+        number = f"+{number[2:]}"
+    if number.startswith("+86"):
+        if _CHINESE_MOBILE.fullmatch(number):
+            return number
         raise Invalid(f"{written!r} is not a mainland mobile number (11 digits beginning with 1): texts reach no other")
-    if _GENERIC.fullmatch(plain):
-        return plain
+    if _GENERIC.fullmatch(number):
+        return number
     raise Invalid(f"{written!r} is not a telephone number: write +86 and 11 digits, or + country and number")

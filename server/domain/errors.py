@@ -28,9 +28,13 @@ class NotAllowedNow(DomainError):
 
 
 class AlreadyAnswered(DomainError):
-    """Somebody else accepted first."""
+    """Somebody accepted before; ``themselves``: who answers now did, perhaps another way."""
 
     code = "already_answered"
+
+    def __init__(self, text: str, *, themselves: bool = False) -> None:
+        super().__init__(text)
+        self.themselves = themselves
 
 
 class NotConcerned(DomainError):

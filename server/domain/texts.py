@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Texts that the record can keep."""
+"""Texts that the record can keep, and what people type, however they type it."""
 
 from __future__ import annotations
+
+import unicodedata
 
 from server.domain.errors import Invalid
 
@@ -18,3 +20,10 @@ def check_texts(value: object) -> None:
     elif isinstance(value, list | tuple):
         for each in value:
             check_texts(each)
+
+
+def plain(written: str) -> str:
+    """A text as an ordinary keyboard has it: full-width signs narrow, digits of every script as 0 to 9, and without the
+    invisible marks that come along when something is copied from a chat."""
+    narrow = unicodedata.normalize("NFKC", written)
+    return "".join(str(unicodedata.decimal(sign, sign)) for sign in narrow if unicodedata.category(sign) != "Cf")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from server import wake
-from server.domain.clocks import CLOCK_BACK, RECEIVED, last_move
+from server.domain.clocks import CLOCK_BACK, RECEIVED, last_move, standing
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, TooLate
 from server.domain.lifecycle import ANNOTATIONS, UNDOABLE, Event, State, after
 from server.domain.policy import parse_policy
@@ -119,7 +119,7 @@ def apply_to(
     if event is Event.UNDO:
         target, content["undoes"] = _undo(session, incident, actor, now)
     else:
-        target = _target(incident, event)
+        target = _target(session, incident, event, actor)
         _check_content(session, incident, event, content)
         if event is Event.APPEAL:
             _check_appeal(session, incident, actor, content)
@@ -182,13 +182,15 @@ _PROJECTED = ("state", "last_seq", "last_hash", "last_at", "grid_code", "county_
 _ANSWERED = frozenset({State.ACCEPTED, State.ON_SITE, State.IN_HAND, State.REPORTED, State.VERIFIED, State.CLOSED})
 
 
-def _target(incident: Incident, event: Event) -> State:
+def _target(session: Session, incident: Incident, event: Event, actor: Actor) -> State:
     try:
         return after(State(incident.state), event)
     except NotAllowedNow:
-        if event is Event.ACCEPT and incident.state in _ANSWERED:
-            raise AlreadyAnswered(f"incident {incident.code} was already accepted") from None
-        raise
+        if event is not Event.ACCEPT or incident.state not in _ANSWERED:
+            raise
+    accepted = [line for line in standing(journal.read(session, incident.id)) if line.event is Event.ACCEPT]
+    themselves = bool(accepted) and accepted[-1].actor == actor.label
+    raise AlreadyAnswered(f"incident {incident.code} was already accepted", themselves=themselves)
 
 
 def _check_claims(event: Event, data: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from twilio.twiml.voice_response import VoiceResponse
 from server.db import Clock, Database
 from server.domain.errors import AlreadyAnswered, DomainError
 from server.domain.lifecycle import OPEN_STATES, Event
+from server.domain.texts import plain
 from server.models import Incident, Notice, Person
 from server.services import actors, incidents, outcomes
 from server.settings import StatusReports
@@ -32,12 +33,14 @@ _SAY = {"zh": "zh-CN", "en": "en-US"}
 _WORDS = {
     "zh": {
         "accepted": "{code} 已签收，请尽快赶赴现场。",
+        "yours": "{code} 您已经签收过了。",
         "taken": "{code} 已由他人签收。",
         "refused": "{code} 现在不能签收，请打开网页查看。",
         "unclear": "没有听懂。请回复编号，例如 K7F3。",
     },
     "en": {
         "accepted": "{code} accepted. Please go there now.",
+        "yours": "You have accepted {code} already.",
         "taken": "{code} was already accepted by somebody else.",
         "refused": "{code} cannot be accepted now. Please open the page.",
         "unclear": "Not understood. Reply with the code, for example K7F3.",
@@ -143,7 +146,9 @@ def _sender(session: Session) -> Person | None:
 
 def _code_in(session: Session, body: str) -> str | None:
     """The one open incident whose code stands in a text; None when there is none, or more than one."""
-    words = {word.upper() for word in re.findall(r"[A-Za-z0-9]{4,8}", body[:500])}
+    text = plain(body[:500]).upper()
+    # A code may also be all there is, with spaces or dashes between its signs.
+    words = {*re.findall(r"[A-Z0-9]{4,8}", text), "".join(re.findall(r"[A-Z0-9]", text))}
     open_states = [state.value for state in sorted(OPEN_STATES)]
     codes = session.scalars(select(Incident.code).where(Incident.code.in_(words), Incident.state.in_(open_states)))
     found = codes.all()
@@ -157,8 +162,8 @@ def _accept(database: Database, clock: Clock, code: str, person_id: int, by: str
             actor = actors.person(session.get_one(Person, person_id))
             now = clock.now(session)
             incidents.apply(session, code, Event.ACCEPT, actor=actor, now=now, data={"by": by}, answer_id=answer_id)
-    except AlreadyAnswered:
-        return "taken"
+    except AlreadyAnswered as error:
+        return "yours" if error.themselves else "taken"
     except DomainError as error:
         log.warning("person %d could not accept %s by %s: %s", person_id, code, by, error)
         return "refused"

@@ -57,6 +57,8 @@ def sentence(error: errors.DomainError) -> str:
                 event=words.EVENTS[error.event],
             )
         )
+    if isinstance(error, errors.AlreadyAnswered) and error.themselves:
+        return str(_("您已经签收过了。"))
     if isinstance(error, errors.Invalid):
         return str(_("内容有误：%(reason)s", reason=words.fault(str(error))))
     return str(_SENTENCES.get(error.code, _SENTENCES["refused"])())

@@ -67,8 +67,8 @@ def accept(ticket: str) -> tuple[str, int]:
                 session, incident, Event.ACCEPT, actor=actor, now=now, data=data, answer_id=tap.answer_id
             )
             place = _place(session, incident)
-    except AlreadyAnswered:
-        return _page("taken", 409)
+    except AlreadyAnswered as error:
+        return _page("yours" if error.themselves else "taken", 409)
     return _page("done", 200, incident=incident, place=place)
 
 
@@ -112,6 +112,7 @@ def _page(what: str, status: int, **fields: Any) -> tuple[str, int]:
         "used": _("这个链接已经用过了。"),
         "over": _("这个链接现在没有用处。请登录查看。"),
         "expired": _("这个链接已过期。请登录查看。"),
+        "yours": _("您已经签收过了。"),
         "taken": _("已由他人签收。"),
         "done": _("已签收。请尽快赶赴现场。"),
     }

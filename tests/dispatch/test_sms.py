@@ -300,6 +300,14 @@ def test_a_second_to_press_is_told_that_somebody_was_first(reporter: Reporter) -
     assert "已由他人签收" in reporter.press("1")
 
 
+def test_who_accepted_before_is_not_told_that_somebody_else_did(reporter: Reporter) -> None:
+    """By page and then by text and telephone: they are on their way, and stay so."""
+    reporter.world.apply(reporter.code, Event.ACCEPT, "worker-1")
+    assert "您已经签收过了" in reporter.reply(reporter.code)
+    assert "您已经签收过了" in reporter.press("1")
+    assert reporter.world.events(reporter.code).count("accept") == 1
+
+
 def test_a_forged_key_is_refused(reporter: Reporter) -> None:
     """403."""
     fields = {"CallSid": "CA1", "Digits": "1"}
@@ -307,10 +315,28 @@ def test_a_forged_key_is_refused(reporter: Reporter) -> None:
     assert reporter.world.state(reporter.code) is State.DISPATCHED
 
 
-@pytest.mark.parametrize("body", ["{code}", " {lower} ok", "签收 {code}。", "1 {code}"])
+def wide(text: str) -> str:
+    """As a Chinese keyboard may write it."""
+    return "".join(chr(ord(sign) + 0xFEE0) for sign in text)
+
+
+def eastern(text: str) -> str:
+    """Its digits as an Arabic keyboard writes them."""
+    return "".join(chr(0x660 + int(sign)) if sign.isdecimal() else sign for sign in text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("{code}", " {lower} ok", "签收 {code}。", "1 {code}"),
+        *("{wide}", "签收{wide}，马上去", "{eastern}", "{spaced}", "{dashed}.", "\u202d{code}\u202c"),
+    ],
+)
 def test_the_code_sent_back_accepts(reporter: Reporter, body: str) -> None:
-    """In capitals or not, with words around it."""
-    written = body.format(code=reporter.code, lower=reporter.code.lower())
+    """In capitals or not, with words around it, full-width, in other digits, with its signs apart."""
+    code = reporter.code
+    apart = {"spaced": " ".join(code), "dashed": f"{code[:2]}-{code[2:]}"}
+    written = body.format(code=code, lower=code.lower(), wide=wide(code), eastern=eastern(code), **apart)
     assert "已签收" in reporter.reply(written)
     assert reporter.world.state(reporter.code) is State.ACCEPTED
 

@@ -98,6 +98,19 @@ def test_whoever_is_second_is_told_so(site: Site) -> None:
     assert "已由他人签收" in answer.text
 
 
+def test_whoever_accepted_another_way_is_not_told_that_somebody_else_did(site: Site) -> None:
+    """Their own acceptance stands, and the page says whose it is."""
+    world, code = site.world, site.world.sighting(at=FIELD)
+    expand(world, ["mqtt"])
+    path = link(world, code, "worker-1")
+    world.apply(code, Event.ACCEPT, "worker-1")
+    answer = site.app.test_client().post(path)
+    assert answer.status_code == 409
+    assert "您已经签收过了" in answer.text
+    page = site.login("worker-1").submit(f"/w/{code}/answer", event="accept")
+    assert "您已经签收过了" in page.text
+
+
 def test_texts_hold_a_link_only_where_the_country_takes_one(world: World) -> None:
     """To a mainland number none; abroad the link and the code to send back, in one segment."""
     links = Links("https://a.example", KEY, replies=True)
