@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -208,12 +208,25 @@ class _Hole:
 
 
 def _hole(stands: Sequence[Stand], now: datetime, end: datetime, reaches: Callable[[Person], bool]) -> _Hole | None:
-    for there in (stands, [stand for stand in stands if reaches(stand.person)]):
+    for there in (stands, [stand for stand in _counting(stands) if reaches(stand.person)]):
         hole = _first_hole([(stand.since, stand.until) for stand in there], now, end)
         if hole is not None:
             silent = {stand.person.login for stand in stands} if there is not stands else set()
             return _Hole(*hole, tuple(sorted(silent - {stand.person.login for stand in there})))
     return None
+
+
+def _counting(stands: Sequence[Stand]) -> Iterator[Stand]:
+    """Who would be called: in the time of a shift no standing duty counts."""
+    shifts = sorted((stand.since, stand.until) for stand in stands if stand.shift)
+    for stand in stands:
+        reached = stand.since
+        for since, until in () if stand.shift else shifts:
+            if reached < min(since, stand.until):
+                yield replace(stand, since=reached, until=min(since, stand.until))
+            reached = max(reached, until)
+        if reached < stand.until:
+            yield replace(stand, since=reached)
 
 
 def _text(post: str, hole: _Hole, now: datetime, zone: ZoneInfo) -> str:

@@ -272,6 +272,21 @@ def test_preflight_counts_every_channel_that_leads_to_somebody(world: World) -> 
         assert not reached(sms=None)
 
 
+def test_preflight_finds_a_shift_whose_holder_no_channel_reaches(world: World) -> None:
+    """A standing owner with a number does not help: while the shift lasts, they would not be called."""
+    hour = timedelta(hours=1)
+    with world.database.write() as session:
+        session.get_one(Person, world.people["worker-2"]).phone = None
+        shift = Duty(division_code=VILLAGE, person_id=world.people["worker-2"], post="owner")
+        shift.starts_at, shift.ends_at = world.now + 3 * hour, world.now + 5 * hour
+        session.add(shift)
+        session.flush()
+        found = preflight.gaps(session, world.now, zone=ZONE, ahead=timedelta(days=7), prefix=VILLAGE)
+    owner = next(gap for gap in found if gap.post == "owner")
+    assert (owner.kind, owner.silent) == ("silent", ("worker-2",))
+    assert (owner.since, owner.until) == (world.now + 3 * hour, world.now + 5 * hour)
+
+
 def test_preflight_finds_a_hole_in_the_roster_before_it_comes(world: World) -> None:
     """Shifts that leave three hours on the second day uncovered: the gap with its hours, and none when filled."""
     hour = timedelta(hours=1)
