@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session, aliased
 
 from dispatch import message, whose
 from dispatch.region import Region
@@ -25,6 +25,22 @@ from server.services.notices import NewNotice
 
 _JOURNALLED = 5  # candidates kept in the journal
 _DISPATCHABLE = (State.SUSPECTED, State.REVIEWED, State.DISPATCHED)
+
+
+_LATER = aliased(Callout)
+# Whom an incident's call-outs told since it was last handed over: whoever was told before that was told of another's.
+_TOLD = (
+    select(Callout.incident_id, Callout.cause, Notice.person_id)
+    .join(Notice, Notice.callout_id == Callout.id)
+    .where(
+        Callout.incident_id.in_(bindparam("ids", expanding=True)),
+        Callout.id
+        >= select(func.coalesce(func.max(_LATER.id), 0))
+        .where(_LATER.incident_id == Callout.incident_id, _LATER.cause.startswith("transfer:"))
+        .correlate(Callout)
+        .scalar_subquery(),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +83,7 @@ class Batch:
         # A first call has nobody told before it.
         later = {callout.incident_id for callout in callouts if callout.kind != "dispatch" or is_unreached(callout)}
         if later:
-            rows = session.execute(
-                select(Callout.incident_id, Callout.cause, Notice.person_id)
-                .join(Notice, Notice.callout_id == Callout.id)
-                .where(Callout.incident_id.in_(later))
-            )
-            for incident_id, cause, person_id in rows:
+            for incident_id, cause, person_id in session.execute(_TOLD, {"ids": list(later)}):
                 self._told[incident_id].append((cause, person_id))
 
     def _divisions(self, callouts: Sequence[Callout]) -> set[str]:
@@ -88,7 +99,7 @@ class Batch:
 
     def told(self, callout: Callout) -> set[int]:
         """Who need not be told again: those told for the same cause by another rung's call-out; and where nobody was
-        reached, all who were told before."""
+        reached, all who were told before, since the last hand-over."""
         everybody = is_unreached(callout)
         rows = self._told[callout.incident_id]
         return {person_id for cause, person_id in rows if everybody or cause == callout.cause}

@@ -108,6 +108,8 @@ class Expander:
             if fresh:
                 reason = "no channel reaches " + ", ".join(f"person {call.person.id}" for call in fresh)
             batch.journal(callout, Event.UNREACHED, {"rung": callout.rung, "cause": callout.cause, "reason": reason})
+            if fresh or is_unreached(callout):
+                outcomes.call_next(session, callout, now)
         return batch.tell(callout, made)
 
     def _drafts(self, batch: Batch, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from dispatch.budget import Budget
 from dispatch.channels import Never, Outcome, Outgoing, Sent, TryAgain
@@ -18,10 +18,10 @@ from dispatch.reach import VOICE_WAIT
 from dispatch.sender import Dispatcher
 from server.domain.lifecycle import Event
 from server.domain.place import move
-from server.models import Duty, Notice
+from server.models import Duty, Notice, Person
 from server.services import outcomes
 from tests.dispatch.helpers import ZONE, Pigeon, WorldClock, expand, told
-from tests.support.world import CAMERA, FIELD, VILLAGE, World
+from tests.support.world import CAMERA, FIELD, NEIGHBOUR, VILLAGE, World
 
 
 @contextmanager
@@ -116,6 +116,45 @@ def test_a_stand_in_who_is_not_reached_is_not_called_twice(world: World) -> None
         world.sighting(at=FIELD)
         cycle(running, 4)
     assert [notice.login for notice in sms.carried] == ["worker-2", "leader"]
+
+
+def test_an_empty_deputys_post_does_not_end_the_chain(world: World) -> None:
+    """The owner's number is dead and there is no deputy: the township is called at once, too."""
+    with world.database.write() as session:
+        session.execute(delete(Duty).where(Duty.division_code == VILLAGE, Duty.post == "deputy"))
+    sms = Pigeon("sms", outcomes=[Never("no such number")])
+    with dispatcher(world, sms) as running:
+        world.sighting(at=FIELD)
+        cycle(running, 4)
+    assert [notice.login for notice in sms.carried] == ["worker-1", "leader"]
+
+
+def test_whoever_no_channel_leads_to_does_not_end_the_chain(world: World) -> None:
+    """An owner without a number, where there are texts alone: the deputy is called at once."""
+    with world.database.write() as session:
+        session.execute(update(Person).where(Person.login == "worker-1").values(phone=None))
+    sms = Pigeon("sms")
+    with dispatcher(world, sms) as running:
+        world.sighting(at=FIELD)
+        cycle(running, 3)
+    assert [notice.login for notice in sms.carried] == ["worker-2"]
+
+
+def test_a_deputy_told_before_the_fire_was_handed_over_stands_in_once_it_is_back(world: World) -> None:
+    """What they heard then was of a fire that became another's; the owner's number died meanwhile."""
+    sms = Pigeon("sms", parallel=1)
+    with dispatcher(world, sms) as running:
+        code = world.sighting(at=FIELD)
+        cycle(running)
+        world.advance(minutes=2, seconds=1)
+        cycle(running)
+        world.apply(code, Event.TRANSFER, "worker-1", to=NEIGHBOUR)
+        cycle(running)
+        world.apply(code, Event.TRANSFER, "neighbour", to=VILLAGE)
+        sms.carried.clear()
+        sms.outcomes.append(Never("no such number"))
+        cycle(running, 3)
+    assert [notice.login for notice in sms.carried] == ["worker-1", "worker-2"]
 
 
 def test_a_reminder_that_fails_leaves_to_the_ladder_whom_it_has_reached(world: World) -> None:
