@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from dispatch import inform, message, needless, region
 from dispatch.batch import Batch, Call, is_refined, is_unreached
-from dispatch.reach import Links, Reach
+from dispatch.reach import Links, Reach, may_accept
 from dispatch.region import Region
 from dispatch.roster import Roster
 from server.domain.lifecycle import FINAL_STATES, Event
@@ -123,6 +123,8 @@ class Expander:
             for channel, wait in self._reach.of(call.person):
                 tails = self._links.tails(callout, step, call.person, batch.now) if channel == "sms" else ()
                 payload = message.compose(callout, policy, facts, call.person.language, channel, picture, tails)
+                if channel == "voice":
+                    payload["accepts"] = may_accept(callout, step, call.person)
                 yield Draft(call.person, channel, payload, wait)
 
     def _informing(self, batch: Batch, callout: Callout) -> Iterator[Draft]:

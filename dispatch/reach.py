@@ -24,6 +24,11 @@ _ASKS = {
 }
 
 
+def may_accept(callout: Callout, step: Step | None, person: Person) -> bool:
+    """Whether a call-out asks this person to accept: duties and departments cannot, and later steps ask for more."""
+    return person.role == "worker" and (callout.kind == "dispatch" or (step is not None and step.until == "accept"))
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """Signed links into the pages at ``url``; ``replies``: whether texts that come back are taken in."""
@@ -35,8 +40,7 @@ class Links:
     def tails(self, callout: Callout, step: Step | None, person: Person, now: datetime) -> list[str]:
         """What may follow a text that asks this person to accept, the best first; nothing where the number's country
         takes neither links nor replies (mainland China), or where there is nothing to accept."""
-        accepts = callout.kind == "dispatch" or (step is not None and step.until == "accept")
-        if not accepts or person.role != "worker" or (person.phone or "").startswith("+86"):
+        if not may_accept(callout, step, person) or (person.phone or "").startswith("+86"):
             return []
         both, link, reply = _ASKS[person.language]
         forms = [both] if self.url and self.key and self.replies else []

@@ -64,7 +64,7 @@ def channel(base_url: str, *, token: str = TOKEN, callback_url: str | None = Non
 
 def notice(phone: str | None = "+8612000000001", text: str = "【秸秆禁烧】K7F3 石梁镇东村 疑似焚烧") -> Outgoing:
     """A notice to a number."""
-    return Outgoing("n-1", "worker-1", phone, "zh", {"id": "n-1", "text": text, "drill": False})
+    return Outgoing("n-1", "worker-1", phone, "zh", {"id": "n-1", "text": text, "drill": False, "accepts": True})
 
 
 def application(world: World, reports: StatusReports = REPORTS) -> object:
@@ -180,10 +180,23 @@ def test_a_call_says_the_text_twice_and_asks_for_a_key() -> None:
     assert 'loop="2"' in spoken
 
 
-def test_a_drill_by_telephone_asks_for_no_key() -> None:
-    """There is nothing to accept."""
-    drill = notice()
-    drill.payload["drill"] = True
+def test_only_who_may_accept_is_asked_for_a_key(world: World) -> None:
+    """Neither a county's duty, nor anybody once the half hour has passed, nor who is called in a drill."""
+    placed, unplaced = world.sighting(at=FIELD), world.sighting(at=move(*CAMERA, 250.0, 60_000.0))
+    expander = Expander(["voice"], ZONE)
+    asked: dict[tuple[str, str, str], bool] = {}
+    for _ in range(2):
+        with world.database.write() as session:
+            expander.step(session, world.now)
+            for one in session.scalars(select(Notice)):
+                outgoing = Outgoing(one.id, one.person.login, one.person.phone, "zh", one.payload)
+                key = one.payload["incident"], one.person.login, one.payload["kind"]
+                asked[key] = "Gather" in twiml(outgoing, "https://straw.example/keys")
+        world.advance(minutes=31)
+    assert asked[placed, "worker-1", "dispatch"]
+    assert not asked[unplaced, "county", "dispatch"]
+    assert not asked[placed, "county", "breach"]
+    drill = Outgoing("n-1", "worker-1", "+8612000000001", "zh", {"id": "n-1", "text": "通知测试", "drill": True})
     assert "Gather" not in twiml(drill, "https://straw.example/keys")
 
 
