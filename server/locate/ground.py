@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _A, _E2 = 6_378_137.0, 6.694_379_990_14e-3  # WGS-84
+
+
+Degrees = TypeVar("Degrees", float, Array)
+
+
+def within(lon: Degrees) -> Degrees:
+    """Longitudes, or turns, from -180 to 180: east of the date line they begin anew."""
+    return (lon + 180) % 360 - 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +41,8 @@ class Tangent:
 
     def to_metres(self, lat: float, lon: float) -> tuple[float, float]:
         """(east, north) of a position."""
-        return ((lon - self.lon + 180) % 360 - 180) * self.per_lon, (lat - self.lat) * self.per_lat
+        return within(lon - self.lon) * self.per_lon, (lat - self.lat) * self.per_lat
 
     def to_degrees(self, east: Array, north: Array) -> tuple[Array, Array]:
         """(latitudes, longitudes) of points."""
-        return self.lat + north / self.per_lat, self.lon + east / self.per_lon
+        return self.lat + north / self.per_lat, within(self.lon + east / self.per_lon)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.domain.place import CURVE_RADIUS_M, MAX_RANGE_M, Place, depression_of, distance_m, ground_range
-from server.locate.ground import Array, Tangent
+from server.locate.ground import Array, Tangent, within
 from server.locate.sight import Sight, turn
 from server.locate.solve import least_squares
 from server.locate.terrain import Terrain
@@ -125,7 +125,7 @@ def _region(
     assert place.lat is not None
     assert place.lon is not None
     plane = Tangent.at(place.lat, place.lon)
-    east, north = (lons - place.lon) * plane.per_lon, (lats - place.lat) * plane.per_lat
+    east, north = within(lons - place.lon) * plane.per_lon, (lats - place.lat) * plane.per_lat
     cloud = tuple(zip(np.rint(east).astype(int).tolist(), np.rint(north).astype(int).tolist(), strict=True))
     return Region(replace(place, cloud=cloud), sights, np.column_stack([lons, lats]), misfit, terrain)
 
@@ -237,7 +237,7 @@ def _cross(sights: tuple[Sight, ...], singles: Sequence[Region], terrain: Terrai
     plane = Tangent.at(start.lat, start.lon)
 
     def residuals(at: Array) -> Array:
-        lat, lon = plane.lat + at[1] / plane.per_lat, plane.lon + at[0] / plane.per_lon
+        lat, lon = plane.lat + at[1] / plane.per_lat, within(plane.lon + at[0] / plane.per_lon)
         return np.array([_residual(one, lat, lon, terrain) for one in sights]).ravel()
 
     solved = least_squares(residuals, np.zeros(2), step=10.0)
@@ -245,7 +245,7 @@ def _cross(sights: tuple[Sight, ...], singles: Sequence[Region], terrain: Terrai
         return None
     (east, north), covariance = solved.at, solved.covariance
     spread, axes = np.linalg.eigh(covariance)
-    lat, lon = plane.lat + float(north) / plane.per_lat, plane.lon + float(east) / plane.per_lon
+    lat, lon = plane.lat + float(north) / plane.per_lat, within(plane.lon + float(east) / plane.per_lon)
     if any(distance_m(one.lat, one.lon, lat, lon) > MAX_RANGE_M for one in sights):
         return None
     axis = math.degrees(math.atan2(axes[0, 1], axes[1, 1])) % 180
@@ -271,5 +271,5 @@ def _crossings(sights: Sequence[Sight]) -> list[Place]:
         beyond = (north * math.sin(a) - east * math.cos(a)) / across
         if 0 < ahead < MAX_RANGE_M and 0 < beyond < MAX_RANGE_M:
             lat, lon = plane.lat + ahead * math.cos(a) / plane.per_lat, plane.lon + ahead * math.sin(a) / plane.per_lon
-            found.append(Place(one.bearing, lat, lon))
+            found.append(Place(one.bearing, lat, within(lon)))
     return found

@@ -17,7 +17,7 @@ from server.domain.lifecycle import BURNING_STATES, Event, State
 from server.domain.place import Place, same_fire
 from server.models import Division, Incident, JournalEntry, Person
 from server.services import actors, journal, opening
-from server.services.sightings import BEFORE_OPENING, NEAR_LAT, NEAR_LON, Recorded, gap_m, place_of
+from server.services.sightings import BEFORE_OPENING, Recorded, around, gap_m, place_of
 
 SOURCES = ("hotline", "satellite", "patrol", "inspection")
 
@@ -91,8 +91,7 @@ def _find(session: Session, place: Place, seen_at: datetime) -> Incident | None:
                 Incident.state.in_([state.value for state in sorted(BURNING_STATES)]),
                 and_(Incident.ended_at > seen_at, Incident.opened_at < seen_at + BEFORE_OPENING),
             ),
-            Incident.lat.between(place.lat - NEAR_LAT, place.lat + NEAR_LAT),
-            Incident.lon.between(place.lon - NEAR_LON, place.lon + NEAR_LON),
+            around(place.lat, place.lon),
         )
     )
     there = [(gap_m(place, at), row.id, row) for row in rows if (at := place_of(row)) and same_fire(place, at)]

@@ -133,10 +133,7 @@ def _at_place(session: Session, look: _Look, which: ColumnElement[bool]) -> list
     if place is not None and place.lat is not None and place.lon is not None:
         near = or_(
             near,
-            and_(
-                Incident.lat.between(place.lat - NEAR_LAT, place.lat + NEAR_LAT),
-                Incident.lon.between(place.lon - NEAR_LON, place.lon + NEAR_LON),
-            ),
+            around(place.lat, place.lon),
         )
     found = []
     for incident in session.scalars(select(Incident).where(which, near).order_by(Incident.opened_at.desc())):
@@ -153,6 +150,12 @@ def _at_place(session: Session, look: _Look, which: ColumnElement[bool]) -> list
         ):
             found.append((gap_m(place, there), incident))
     return [incident for _, incident in sorted(found, key=lambda pair: pair[0])]
+
+
+def around(lat: float, lon: float) -> ColumnElement[bool]:
+    """Incidents that may be the same fire as one here, also on the other side of the date line."""
+    beside = [Incident.lon.between(lon + turn - NEAR_LON, lon + turn + NEAR_LON) for turn in (-360, 0, 360)]
+    return and_(Incident.lat.between(lat - NEAR_LAT, lat + NEAR_LAT), or_(*beside))
 
 
 def place_of(incident: Incident) -> Place | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from camera_sim.geometry import to_bearing_range
 from server.domain.errors import Invalid
 from server.domain.place import depression_of, ground_range
+from server.locate.ground import within
 from server.locate.region import POSITION_ERROR_M, region
 from server.locate.sight import Sight, sight
-from tests.locate.make import ASPECT, MAST, away, look, towards, view
+from server.locate.terrain import open_terrain
+from tests.locate.make import ASPECT, MAST, away, look, towards, view, write_hgt
 
 BOX = (0.49, 0.44, 0.51, 0.52)
 
@@ -186,3 +189,29 @@ def test_a_sight_survives_the_journal() -> None:
     again = Sight.from_data(seen.to_data())
     first, second = region([seen]).place, region([again]).place
     assert (second.lat, second.lon) == pytest.approx((first.lat, first.lon), abs=1e-6)
+
+
+def test_east_of_the_date_line_longitudes_begin_anew(tmp_path: Path) -> None:
+    """On Fiji as anywhere: by one camera, by two that stand on either side, and on its tiles."""
+    for name in ("S18E179", "S18W180", "S18E010"):
+        write_hgt(tmp_path, lambda lats, lons: 100 + 0 * lats * lons, name)
+    terrain = open_terrain(tmp_path)
+
+    def seen(lon: float, altitude_m: float | None = None) -> list[Sight]:
+        first, second = (
+            view(pan=pan, lat=-17.5, lon=within(lon + off), altitude_m=altitude_m)
+            for pan, off in ((90.0, 0.0), (270.0, 0.0296))
+        )
+        boxes = (0.49, 0.45, 0.51, 0.52), (0.49, 0.45, 0.51, 0.53)
+        return [sight(f"tower-{n}", v, b, ASPECT) for n, (v, b) in enumerate(zip((first, second), boxes, strict=True))]
+
+    east, west = 179.9843, 10.5
+    for home, there in (
+        (region(seen(west)[:1]), region(seen(east)[:1])),
+        (region(seen(west)), region(seen(east))),
+        (region(seen(west, 140.0), terrain), region(seen(east, 140.0), terrain)),
+    ):
+        assert home.place.lon is not None
+        assert there.place.lon == pytest.approx(within(home.place.lon - west + east))
+        assert there.place.cloud == home.place.cloud
+        assert (abs(there.points[:, 0]) <= 180).all()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from server.admin.schema import check, upgrade
@@ -18,7 +18,7 @@ from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNo
 from server.domain.lifecycle import Event, State
 from server.models import Incident
 from server.services import sightings
-from tests.support.world import NEIGHBOUR, OTHER_FIELD, OTHER_TOWNSHIP, START, VILLAGE, World, report
+from tests.support.world import FIELD, NEIGHBOUR, OTHER_FIELD, OTHER_TOWNSHIP, START, VILLAGE, World, report
 
 
 def test_a_fire_goes_the_whole_way(world: World) -> None:
@@ -137,6 +137,20 @@ def test_a_sighting_from_an_unknown_camera_is_refused_by_name(world: World) -> N
         world.sighting(camera="tower-9")
     with pytest.raises(Missing, match=r"'tower-1'.*'edge-2'"):
         world.sighting(edge="edge-2")
+
+
+def test_places_on_either_side_of_the_date_line_are_compared(world: World) -> None:
+    """Two hundred metres apart, though their longitudes differ by almost 360 degrees."""
+    code = world.sighting(at=FIELD)
+    with world.database.write() as session:
+        incident = session.scalars(select(Incident).where(Incident.code == code)).one()
+        incident.lat, incident.lon = -17.5, -179.999
+        session.flush()
+        found = [
+            session.scalars(select(Incident.code).where(sightings.around(-17.5, lon))).all()
+            for lon in (-179.9, 179.999, 179.7)
+        ]
+    assert found == [[code], [code], []]
 
 
 def test_the_first_answer_wins_and_the_second_is_told(world: World) -> None:
