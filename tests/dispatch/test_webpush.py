@@ -131,6 +131,19 @@ def test_of_several_browsers_one_is_enough(world: World) -> None:
         assert webpush.send(notice()) == Sent()
 
 
+def test_all_browsers_of_a_person_are_told_also_the_first_that_asked(world: World) -> None:
+    """The telephone asked first, four screens of the office later; the three newest are gone."""
+    with http_peer() as service, channel(world) as (webpush, _key):
+        browsers = [Browser(service) for _ in range(5)]
+        for browser in browsers:
+            ask(world, "worker-1", browser, service)
+        service.answers = [(410, b"")] * 3
+        assert webpush.send(notice()) == Sent()
+        assert browsers[0].read(service.requests[-1])["title"] == "疑似焚烧 东村"
+        with world.database.read() as session:
+            assert len(session.scalars(select(PushSubscription)).all()) == 2
+
+
 def test_without_a_browser_it_leads_to_nobody(world: World) -> None:
     """Only who asked is counted as reachable so."""
     with http_peer() as service, channel(world) as (webpush, _key):
