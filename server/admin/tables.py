@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -88,7 +89,21 @@ def _cell(value: object) -> str:
         value = int(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="minutes")
-    return "" if value is None else str(value).strip()
+    return "" if value is None else _as_typed(str(value))
+
+
+# What a spreadsheet that opens a CSV file would calculate: neither a number nor a telephone number, and begins so.
+_FORMULA = re.compile(r"(?![+-]?[\d.]+$)[=+\-@]")
+
+
+def _as_typed(text: str) -> str:
+    """A value without the spaces around it, and without the apostrophe with which ``write_table`` disarms a formula."""
+    text = text.strip()
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
+def _disarmed(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _check_header(path: Path, header: Collection[str], columns: Collection[str]) -> None:
@@ -105,7 +120,7 @@ def write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]
             return
         # With a byte-order mark, so that Excel reads the Chinese names.
         with path.open("w", encoding="utf-8-sig", newline="") as file:
-            csv.writer(file).writerows([header, *lines])
+            csv.writer(file).writerows([_disarmed(text) for text in line] for line in [header, *lines])
     except OSError as error:
         raise Refused([Problem(str(path), "", f"cannot be written ({error.strerror})")]) from None
 
@@ -140,7 +155,7 @@ def read_csv(path: Path, columns: Collection[str]) -> Rows:
             if row.pop("", None):
                 problems.append(Problem(path.name, f"line {reader.line_num}", "has more values than the header"))
                 continue
-            values = {name: (value or "").strip() for name, value in row.items()}
+            values = {name: _as_typed(value or "") for name, value in row.items()}
             if any(values.values()):  # as Excel saves the empty rows below a table
                 rows.append((reader.line_num, values))
     except csv.Error as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,6 +200,20 @@ def test_what_is_exported_comes_in_again_and_changes_nothing(world: World, tmp_p
         assert (done.people_added, done.people_changed, done.duties_added, done.duties_ended) == (0, 0, 0, 0)
         session.execute(delete(Duty))
         assert import_people(session, tmp_path / "people.csv", ZONE).duties_added == 8
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("https://a.example")', "@SUM(1)", "-1+1", "+1+1", "-", "'某"])
+def test_a_name_that_looks_like_a_formula_is_exported_as_none(world: World, tmp_path: Path, name: str) -> None:
+    """A spreadsheet that opens the file calculates nothing; what comes in again is the name as it was."""
+    with world.database.write() as session:
+        session.get_one(Person, world.people["worker-1"]).name = name
+    with world.database.read() as session:
+        export_people(session, tmp_path / "people.csv", ZONE)
+    cells = next(csv.reader(line for line in (tmp_path / "people.csv").read_text().splitlines() if "worker-1" in line))
+    assert not cells[1].startswith(("=", "@", "-", "+"))
+    assert cells[2] == "+8612000000001"
+    with world.database.write() as session:
+        assert import_people(session, tmp_path / "people.csv", ZONE).people_changed == 0
 
 
 @pytest.mark.parametrize("text", ["", "login\nx\n", "login,name,phone,language,role\n"])
