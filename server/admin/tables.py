@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ def _check_header(path: Path, header: Collection[str], columns: Collection[str])
     missing = [name for name in columns if name not in header]
     if missing:
         raise Refused([Problem(path.name, "line 1", f"the header lacks {', '.join(missing)}")])
+    if twice := [name for name, times in Counter(header).items() if name and times > 1]:
+        raise Refused([Problem(path.name, "line 1", f"the header has {', '.join(twice)} twice: which one counts?")])
 
 
 def write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

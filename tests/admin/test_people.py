@@ -224,6 +224,13 @@ def test_a_header_that_lacks_columns_is_named(world: World, tmp_path: Path, text
     assert "the header lacks" in refusals(world, path)[0]
 
 
+def test_a_header_that_has_a_column_twice_is_refused(world: World, tmp_path: Path) -> None:
+    """A mobile and an office's number under one name: the second, often empty, would count."""
+    path = tmp_path / "people.csv"
+    path.write_text(f"login,name,phone,language,role,area,phone\nli,李某,13800138000,,supervisor,{COUNTY},\n")
+    assert refusals(world, path) == ["people.csv, line 1: the header has phone twice: which one counts?"]
+
+
 def test_rows_without_a_value_are_passed_over(world: World, file: Callable[..., Path]) -> None:
     """As Excel saves them below a table; the lines behind keep their numbers."""
     path = file(
