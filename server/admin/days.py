@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.admin.tables import Problem, Refused, read_table
+from server.admin.tables import Problem, Refused, iso, read_table
 from server.db import Database
 from server.domain.errors import Invalid, Missing
 from server.models import CalendarDay, Division
@@ -45,7 +45,7 @@ def import_days(session: Session, path: Path) -> int:
 
 def _check(values: Mapping[str, str], levels: Mapping[str, str]) -> CalendarDay:
     try:
-        day = date.fromisoformat(values["day"].split(" ")[0].replace("/", "-"))
+        day = date.fromisoformat(iso(values["day"]).split(" ")[0])
     except ValueError:
         raise Invalid(f"the day {values['day']!r} is none: write 2027-10-09") from None
     if values["kind"] not in DAY_KINDS:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from server.admin.brokerusers import SYSTEM_USERS
 from server.admin.phones import to_e164
-from server.admin.tables import Problem, Refused, read_table
+from server.admin.tables import Problem, Refused, iso, read_table
 from server.domain.errors import Invalid
 from server.domain.policy import DEPARTMENTS
 from server.models import Absence, Division, Duty, EdgeBox, Person
@@ -141,7 +141,7 @@ def _instant(values: dict[str, str], name: str, zone: ZoneInfo) -> datetime | No
     if not text:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(iso(text))
         instant = instant.replace(tzinfo=zone) if instant.tzinfo is None else instant
         instant.astimezone(UTC)  # what no calendar reaches in UTC cannot be stored
     except (ValueError, OverflowError):

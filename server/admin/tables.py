@@ -103,6 +103,19 @@ def _as_typed(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
+_MOMENT = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?:[ T]+(\d{1,2})(:\d{2}(?::\d{2})?))?")
+
+
+def iso(text: str) -> str:
+    """A day, or a day and an hour, as Excel in China shows and saves it (2026/10/1 8:00, 2026年10月1日), by ISO 8601;
+    any other text as it is."""
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        return text
+    year, month, day, hour, rest = found.groups()
+    return f"{year}-{month:0>2}-{day:0>2}" + (f" {hour:0>2}{rest}" if hour else "")
+
+
 def _disarmed(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 

@@ -209,6 +209,24 @@ def test_the_countys_own_table_precedes_the_countrys(rostered: World, tmp_path: 
     assert on_duty(rostered, "2026-10-12 10:00") == {"worker-2"}
 
 
+@pytest.mark.parametrize("written", ["2026/10/9", "2026-10-9", "2026年10月9日", "2026.10.09", "2026/10/9 0:00"])
+def test_days_are_read_as_excel_saves_them(rostered: World, tmp_path: Path, written: str) -> None:
+    """Without a zero before a 9, and with the signs of the country; in a roster with the hour, too."""
+    path = tmp_path / "days.csv"
+    path.write_text(f"day,kind,name,division\n{written},rest,,{CITY}\n")
+    with rostered.database.write() as session:
+        assert import_days(session, path) == 1
+    assert on_duty(rostered, "2026-10-09 10:00") == {"worker-2"}
+    day = written.removesuffix(" 0:00")
+    people = tmp_path / "people.csv"
+    line = ",".join(map(str, worker(3, "owner", NEIGHBOUR, "", "", f"{day} 8:00", f"{day} 17:30:00")))
+    people.write_text(f"{','.join(HEADER[:-1])}\n{line}\n")
+    assert take(rostered, people).duties_added == 1
+    with rostered.database.read() as session:
+        shift = session.scalars(select(Duty).where(Duty.starts_at.is_not(None))).one()
+        assert shift.starts_at == datetime(2026, 10, 9, 8, 0, tzinfo=ZONE)
+
+
 def test_a_wrong_table_of_days_is_refused_by_line(world: World, tmp_path: Path) -> None:
     """No day, no kind, no county, a day twice: each by its line."""
     path = tmp_path / "days.csv"
