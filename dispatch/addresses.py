@@ -118,5 +118,9 @@ def _account(path: Path, one: Any) -> Account:
                 " have a shorter one approved"
             )
         templates[str(what)] = made
+    if "dispatch" in templates and "bundle" not in templates:
+        raise SettingsError(
+            f"{path}: sms: templates: bundle: is missing: first calls that wait together share that text"
+        )
     url = str(one["url"]).rstrip("/") if one.get("url") else None
     return Account(str(one["provider"]), str(one["key"]), str(one["secret"]), str(one["sign"]), templates, url)

@@ -139,7 +139,11 @@ chat:
   group-2: ["wecombot://693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa", "feishu://abcdef123456"]
 webhook: {agriculture: {url: "https://example.org/x", secret: "0123456789abcdef"}}
 sms:
-  {provider: aliyun, key: k, secret: s, sign: 秸秆禁烧, templates: {dispatch: {id: SMS_1, text: "${code} 疑似焚烧"}}}
+  provider: aliyun
+  key: k
+  secret: s
+  sign: 秸秆禁烧
+  templates: {dispatch: {id: SMS_1, text: "${code} 疑似焚烧"}, bundle: {id: SMS_2, text: "${count}起：${codes}"}}
 """
     found = read_addresses(write(tmp_path / "channels.yaml", text))
     assert set(found.chat) == {"group-1", "group-2"}
@@ -164,6 +168,11 @@ sms:
             + "'}}}",
             0o600,
             "dispatch: 6 signs more than one text holds",
+        ),
+        (
+            "sms: {provider: aliyun, key: k, secret: s, sign: 秸秆禁烧, templates: {dispatch: {id: S, text: x}}}",
+            0o600,
+            "bundle: is missing",
         ),
     ],
 )
