@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Split = Literal["train", "validation", "test"]
 CLASSES = ("smoke", "fire")
 PICTURES = {".jpg", ".jpeg", ".png"}
+MOST = 2.0
+"""A label's numbers are fractions of the picture, a little beyond it at most; larger ones are pixels."""
 
 
 class DatasetError(ValueError):
@@ -133,18 +135,49 @@ def side(source: Source, group: str) -> Split:
 def _labels(path: Path, source: Source) -> tuple[Label, ...]:
     if not path.is_file():
         return ()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            kind, x, y, width, height = (float(part) for part in line.split()[:5])
-        except ValueError:
-            raise DatasetError(f"{path} line {number} is no label (class x y width height): {line!r}") from None
-        name = source.classes.get(int(kind))
-        if name in CLASSES:
-            found.append(Label(name, x, y, width, height))
+            kind, box = _label(line)
+        except ValueError as error:
+            raise DatasetError(
+                f"{path} line {number} is no label (class x y width height, or class x y x y x y …, in fractions of "
+                f"the picture): {error}: {line!r}"
+            ) from None
+        if kind not in source.classes:
+            raise DatasetError(
+                f"{path} line {number}: nothing says what class {kind} is: name it in the `classes` of source "
+                f"{source.name}, or in the `names` of the folder's data.yaml"
+            )
+        if source.classes[kind] in CLASSES:
+            found.append(Label(source.classes[kind], *box))
     return tuple(found)
+
+
+def _label(line: str) -> tuple[int, tuple[float, float, float, float]]:
+    """Class number, centre and size of the part of a labelled box or outline that is in the picture."""
+    kind, *values = (float(part) for part in line.split())
+    if not all(abs(value) <= MOST for value in values) or not kind.is_integer():
+        raise ValueError("these are no fractions")
+    if len(values) in {4, 5}:  # the fifth is a confidence
+        x, y, width, height = values[:4]
+        if min(width, height) < 0:
+            raise ValueError("a size is negative")
+        x1, y1, x2, y2 = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    elif len(values) >= 6 and len(values) % 2 == 0:
+        x1, y1, x2, y2 = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    else:
+        raise ValueError(f"{len(values)} numbers after the class")
+    if x1 > 1 or y1 > 1 or x2 < 0 or y2 < 0:
+        raise ValueError("it lies outside the picture")
+    x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
+    return int(kind), ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
 
 
 def _groups(source: Source, root: Path) -> dict[str, str] | None:

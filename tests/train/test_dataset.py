@@ -147,3 +147,45 @@ def test_a_broken_label_is_named_with_its_line(dataset: Path) -> None:
     (dataset.parent / "tower/labels/t00.txt").write_text("0 0.5 0.5 0.1 0.1\n0 0.5 x\n")
     with pytest.raises(DatasetError, match=r"t00\.txt line 2 is no label"):
         list(pictures(read_description(dataset), dataset.parent))
+
+
+@pytest.mark.parametrize(
+    ("line", "box"),
+    [
+        ("0 0.1 0.2 0.3 0.2 0.3 0.6 0.1 0.6", (0.2, 0.4, 0.2, 0.4)),
+        ("0 0.2 0.4 0.2 0.4 0.87", (0.2, 0.4, 0.2, 0.4)),
+        ("\ufeff0 0.2 0.4 0.2 0.4\r", (0.2, 0.4, 0.2, 0.4)),
+        ("0 0.05 0.95 0.2 0.3", (0.075, 0.9, 0.15, 0.2)),
+    ],
+)
+def test_labels_as_others_write_them(dataset: Path, line: str, box: tuple[float, float, float, float]) -> None:
+    """An outline is the box around it, a confidence is no part of it, what is outside the picture is none of it."""
+    (dataset.parent / "tower/labels/t00.txt").write_text(line + "\n", encoding="utf-8")
+    first = next(pictures(read_description(dataset), dataset.parent))
+    assert [(one.x, one.y, one.width, one.height) for one in first.labels] == [pytest.approx(box)]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("0 nan 0.5 0.1 0.1", "no fractions"),
+        ("nan 0.5 0.5 0.1 0.1", "no fractions"),
+        ("0 320 240 64 48", "no fractions"),
+        ("0 1.5 0.5 0.1 0.1", "outside the picture"),
+        ("0 0.5 0.5 -0.1 0.1", "a size is negative"),
+        ("0 0.5 0.5 0.1 0.1 0.2 0.3 0.4", "7 numbers after the class"),
+        ("7 0.5 0.5 0.1 0.1", "nothing says what class 7 is"),
+    ],
+)
+def test_a_label_that_means_nothing_is_not_taken_for_one(dataset: Path, line: str, sentence: str) -> None:
+    """Counted as something else, or as no smoke at all, it would bend every figure unseen."""
+    (dataset.parent / "tower/labels/t00.txt").write_text(line + "\n")
+    with pytest.raises(DatasetError, match=rf"t00\.txt line 1.*{sentence}"):
+        list(pictures(read_description(dataset), dataset.parent))
+
+
+def test_labels_in_another_script_are_named(dataset: Path) -> None:
+    """The file, so that it can be mended."""
+    (dataset.parent / "tower/labels/t00.txt").write_bytes("烟 0.5 0.5 0.1 0.1\n".encode("gbk"))
+    with pytest.raises(DatasetError, match=r"t00\.txt is no text in UTF-8"):
+        list(pictures(read_description(dataset), dataset.parent))
