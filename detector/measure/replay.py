@@ -26,6 +26,8 @@ from detector.vision.model import BACKENDS, SHIPPED, Model, load_model
 
 PROGRESS = 100
 """Frames between two lines on stderr."""
+LONGEST_S = 86400
+"""Between two frames."""
 START = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -153,8 +155,10 @@ def main(argv: Sequence[str]) -> int:
     """Print each sighting and a summary; 2 and one sentence for a source or model that cannot be used."""
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.interval <= 0:
-        parser.error("--interval must be more than 0 seconds")
+    if not 0 < args.interval <= LONGEST_S:
+        parser.error(f"--interval must be more than 0 and at most {LONGEST_S} seconds")
+    if args.confidence is not None and not 0 < args.confidence < 1:
+        parser.error("--confidence must lie between 0 and 1")
     if args.onset is not None and args.onset < 1:
         parser.error("--onset counts frames from 1")
     tally = Tally()

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +79,23 @@ def test_the_readable_form_says_the_same(plume: Path, capsys: pytest.CaptureFixt
     assert last.startswith("summary: frames 13, sightings 1")
 
 
-def test_a_video_gives_the_picture_at_each_interval(tmp_path: Path) -> None:
-    """Ten seconds of video at 5 frames a second, asked for every two seconds: the first of each two seconds."""
-    path = tmp_path / "video.mp4"
-    with av.open(str(path), "w") as container:
+def video(path: Path, seconds: Sequence[float], **options: str) -> Path:
+    """A video with one picture at each of these times, `noise` of its number."""
+    with av.open(str(path), "w", **options) as container:
         stream = container.add_stream("libx264", rate=5)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for number in range(50):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise(number), format="bgr24")))
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, at in enumerate(seconds):
+            picture = av.VideoFrame.from_ndarray(noise(number), format="bgr24")
+            picture.pts, picture.time_base = round(1000 * at), Fraction(1, 1000)
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_gives_the_picture_at_each_interval(tmp_path: Path) -> None:
+    """Ten seconds of video at 5 frames a second, asked for every two seconds: the first of each two seconds."""
+    path = video(tmp_path / "video.mp4", [number / 5 for number in range(50)])
     frames = list(open_footage(path, 2.0, START))
     assert [frame.index for frame in frames] == [1, 2, 3, 4, 5]
     assert [frame.monotonic for frame in frames] == [0, 2, 4, 6, 8]
@@ -93,12 +104,58 @@ def test_a_video_gives_the_picture_at_each_interval(tmp_path: Path) -> None:
         assert np.abs(frame.image.astype(int) - noise(number)).mean() < 12
 
 
-def test_a_damaged_picture_keeps_its_number(tmp_path: Path) -> None:
-    """It is left out, and those after it keep their times."""
+def test_a_video_with_gaps_keeps_its_own_time(tmp_path: Path) -> None:
+    """A picture stands at its own time, not at the first that was missed before it."""
+    path = video(tmp_path / "video.mkv", [0, 1, 2, 2.5, 8.7, 9.2, 10])
+    assert [frame.monotonic for frame in open_footage(path, 1.0, START)] == [0, 1, 2, 8, 9, 10]
+
+
+def test_a_video_without_a_clock_goes_by_its_rate(tmp_path: Path) -> None:
+    """A raw stream of 100 pictures, at the 25 a second that it is read with."""
+    path = video(tmp_path / "video.h264", [number / 5 for number in range(100)], format="h264")
+    assert [frame.monotonic for frame in open_footage(path, 1.0, START)] == [0, 1, 2, 3]
+
+
+def test_joined_videos_go_on_where_the_clock_begins_anew(tmp_path: Path) -> None:
+    """Two recordings of four seconds, one behind the other."""
+    part = video(tmp_path / "part.ts", [number / 5 for number in range(20)], format="mpegts").read_bytes()
+    path = tmp_path / "video.ts"
+    path.write_bytes(part + part)
+    assert [frame.monotonic for frame in open_footage(path, 1.0, START)] == list(range(8))
+
+
+def test_a_damaged_place_in_a_video_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What comes after it is still seen, at its own time, and the damage is told."""
+    path = video(tmp_path / "video.mp4", [number / 5 for number in range(50)])
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : third + third // 2] = bytes(third // 2)
+    path.write_bytes(content)
+    frames = list(open_footage(path, 1.0, START))
+    assert frames[0].monotonic == 0
+    assert frames[-1].monotonic == 9
+    assert "damaged pieces are left out" in caplog.text
+
+
+def test_a_video_from_a_telephone_held_upright_is_upright(tmp_path: Path) -> None:
+    """Its pictures are stored lying, and a matrix in the file's track says how to turn them."""
+    path = video(tmp_path / "video.mp4", [0, 0.2, 0.4])
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 4 + 20 + 16
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 240 << 16, 0, 1 << 30)
+    path.write_bytes(content)
+    frame = next(open_footage(path, 1.0, START))
+    assert frame.size == (240, 320)
+    assert np.abs(frame.image.astype(int) - cv2.rotate(noise(0), cv2.ROTATE_90_CLOCKWISE)).mean() < 12
+
+
+def test_a_damaged_picture_keeps_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named and left out, and those after it keep their times."""
     for number in (1, 2, 3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), noise(number))
     (tmp_path / "2.png").write_bytes(b"torn")
     assert [frame.index for frame in open_footage(tmp_path, 10, START)] == [1, 3]
+    assert "2.png cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video"])
@@ -137,3 +194,20 @@ def test_an_onset_after_the_last_frame_is_refused(plume: Path, capsys: pytest.Ca
     """Nothing can be said of a delay then."""
     assert main([str(plume), "--onset", "14"]) == 2
     assert "lies after the last frame, 13" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("interval", ["0", "nan", "inf", "1e11"])
+def test_an_interval_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], interval: str) -> None:
+    """Before the model is loaded, and with what is allowed."""
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "--interval", interval])
+    assert "--interval must be more than 0 and at most 86400 seconds" in capsys.readouterr().err
+
+
+def test_a_folder_of_folders_says_which_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two sequences are two replays."""
+    for name in ("east", "west"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "1.png"), noise(1))
+    assert main([str(tmp_path)]) == 2
+    assert "one of its folders (east, west)" in capsys.readouterr().err
