@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Image: TypeAlias = NDArray[np.uint8]
 """BGR, 8 bits, shape (height, width, 3)."""
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+"""How names of files that hold a picture end, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from detector.errors import StreamError
-from detector.frame import Frame, Image
+from detector.frame import PICTURES, Frame, Image
 
 log = logging.getLogger(__name__)
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 JOINED_S = 1.0
 """A video's clock that goes back by more begins anew; by less it is only untidy."""
 USUAL_RATE = 25

@@ -14,9 +14,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from detector.frame import PICTURES
+
 Split = Literal["train", "validation", "test"]
 CLASSES = ("smoke", "fire")
-PICTURES = {".jpg", ".jpeg", ".png"}
 MOST = 2.0
 """A label's numbers are fractions of the picture, a little beyond it at most; larger ones are pixels."""
 

@@ -169,14 +169,20 @@ def table(result: dict[str, Any], title: str) -> str:
 
 
 def _description(path: Path, root: Path | None) -> tuple[Description, Path]:
-    """A description with its root, or pictures as they lie in a folder, said to be so where nothing is labelled."""
+    """A description with its root, or pictures as they lie in a folder."""
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent
-    description = read_folder(folder)
-    if all(source.labels is None for source in description.sources):
-        print(f"{folder} has no labels: each picture counts as one without smoke", file=sys.stderr)
-    return description, folder
+    return read_folder(folder, None if path.is_dir() else path), folder
+
+
+def _tell_unlabelled(description: Description, chosen: Sequence[Picture]) -> None:
+    """A source that should have labels and has none may be one whose labels lie elsewhere."""
+    bare = {picture.source for picture in chosen} - {picture.source for picture in chosen if picture.labels}
+    for source in description.sources:
+        if source.name in bare and source.labels is not None:
+            told = f"source {source.name} has no labels: each of its pictures counts as one without smoke"
+            print(told, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,6 +240,7 @@ def main(argv: Sequence[str]) -> int:
         chosen = [p for p in pictures(description, root) if p.split == options.split]
         if not chosen:
             raise DatasetError(f"{options.dataset} has no pictures on its {options.split} side")
+        _tell_unlabelled(description, chosen)
         cameras = frozenset(s.name for s in description.sources if s.group is not None and s.group.table)
         result: dict[str, Any] = {"dataset": description.name, "split": options.split}
         for role, path in (("model", options.model), ("baseline", options.baseline)):

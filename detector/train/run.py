@@ -87,7 +87,7 @@ def described(path: Path, root: Path | None) -> tuple[Description, Path]:
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent
-    found = read_folder(folder)
+    found = read_folder(folder, None if path.is_dir() else path)
     composites = Composites(plumes=0.3 * len(found.sources), lookalikes=0.1 * len(found.sources))
     return found.model_copy(update={"sources": [_own(one) for one in found.sources], "composites": composites}), folder
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from detector.measure.dataset import DatasetError, Label, Picture, Split
+from detector.layouts import read_folder, yolo_root
+from detector.measure.dataset import DatasetError, Description, Label, Picture, Split, pictures
 from detector.measure.evaluate import Seen, figures, main, report, threshold_from
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
 from tests.train.conftest import Image
@@ -132,19 +133,19 @@ def test_an_empty_folder_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("pictures", "labels"),
+    ("image", "label"),
     [
         ("images/test/1.jpg", "labels/test/1.txt"),
         ("valid/images/1.jpg", "valid/labels/1.txt"),
         ("flat/1.jpg", "flat/1.txt"),
     ],
 )
-def test_folders_as_others_lay_them_out(hills: Image, tmp_path: Path, pictures: str, labels: str) -> None:
+def test_folders_as_others_lay_them_out(hills: Image, tmp_path: Path, image: str, label: str) -> None:
     """Split inside images/, split outside, or labels beside the pictures; classes by the data.yaml's names."""
-    for file in (pictures, labels):
+    for file in (image, label):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(tmp_path / pictures), hills)
-    (tmp_path / labels).write_text("1 0.5 0.5 0.1 0.1\n")
+    cv2.imwrite(str(tmp_path / image), hills)
+    (tmp_path / label).write_text("1 0.5 0.5 0.1 0.1\n")
     (tmp_path / "data.yaml").write_text("names: [Flames, White-Smoke]\n")
     for given in (tmp_path, tmp_path / "data.yaml"):
         out = tmp_path / "figures.json"
@@ -170,3 +171,96 @@ def test_nothing_but_torn_pictures_is_one_sentence(tmp_path: Path, capsys: pytes
     (tmp_path / "1.jpg").write_bytes(b"torn")
     assert main([str(tmp_path)]) == 1
     assert "none of the pictures can be read" in capsys.readouterr().err
+
+
+def labelled(folder: Path, image: Image, label: str = "1 0.5 0.5 0.1 0.1\n") -> Path:
+    """images/1.jpg and labels/1.txt in `folder`, which is returned."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    cv2.imwrite(str(folder / "images/1.jpg"), image)
+    (folder / "labels/1.txt").write_text(label)
+    return folder
+
+
+def boxes_of(description: Description, root: Path) -> list[str]:
+    """The names of the labels that a folder is read with."""
+    return [label.name for picture in pictures(description, root) for label in picture.labels]
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "data.yml", "burning.yaml"])
+def test_classes_are_those_of_the_table_that_was_given(hills: Image, tmp_path: Path, name: str) -> None:
+    """Whatever its name, and though the path in it is another machine's."""
+    labelled(tmp_path, hills)
+    table = tmp_path / name
+    table.write_text("path: /nowhere/burning\nnames: [火焰, 烟雾]\n", encoding="utf-8")
+    root = yolo_root(table)
+    assert root == tmp_path
+    assert boxes_of(read_folder(root, table), root) == ["smoke"]
+
+
+def test_classes_are_those_of_the_folder_around(hills: Image, tmp_path: Path) -> None:
+    """One side of a set, or its pictures alone, are given: the set's data.yaml still says what is what."""
+    labelled(tmp_path / "test", hills)
+    (tmp_path / "data.yaml").write_text("names: {0: fire, 1: smoke}\n")
+    for folder in (tmp_path / "test", tmp_path / "test/images"):
+        assert boxes_of(read_folder(folder), folder) == ["smoke"]
+
+
+def test_classes_are_those_of_a_list_beside_the_labels(hills: Image, tmp_path: Path) -> None:
+    """classes.txt, one a line; what is called no smoke is none."""
+    labelled(tmp_path, hills, "1 0.5 0.5 0.1 0.1\n2 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "labels/classes.txt").write_text("fire\nno-smoke\nsmoke\n")
+    assert boxes_of(read_folder(tmp_path), tmp_path) == ["smoke"]
+
+
+def test_a_table_speaks_of_folders_elsewhere(hills: Image, tmp_path: Path) -> None:
+    """Its sides may lie beside it, and what it does not name is not measured."""
+    for name in ("set/one", "set/two", "set/three"):
+        labelled(tmp_path / name, hills)
+    (tmp_path / "tables").mkdir()
+    table = tmp_path / "tables/data.yaml"
+    table.write_text("names: [fire, smoke]\ntrain: [../set/one/images]\nval: ../set/two/images\n")
+    root = yolo_root(table)
+    assert root is not None
+    read = list(pictures(read_folder(root, table), root))
+    assert [picture.source for picture in read] == ["set-one", "set-two"]
+    assert all(picture.labels for picture in read)
+
+
+@pytest.mark.parametrize("names", ["[a, b]", "", "[no smoke, cloud]"])
+def test_classes_of_which_none_is_smoke_are_refused(
+    hills: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    """Else all smoke would count as none, and each find of it as a false alarm."""
+    labelled(tmp_path, hills)
+    (tmp_path / "data.yaml").write_text(f"names: {names}\n")
+    assert main([str(tmp_path)]) == 1
+    assert "none is smoke or fire" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("1.xml", "<annotation></annotation>"), ("_annotations.coco.json", '{"annotations": []}')]
+)
+def test_labels_of_another_form_are_not_taken_for_none(
+    hills: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    """Pascal VOC's and COCO's: the sentence says what to write."""
+    cv2.imwrite(str(tmp_path / "1.jpg"), hills)
+    (tmp_path / name).write_text(content)
+    assert main([str(tmp_path)]) == 1
+    assert f"{name} labels the pictures in another form: write them as YOLO labels" in capsys.readouterr().err
+
+
+def test_pictures_of_every_usual_kind_are_measured(hills: Image, tmp_path: Path) -> None:
+    """The same kinds that replay reads."""
+    names = ["1.webp", "2.bmp", "3.tif", "4.JPG", "5.png"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), hills)
+    assert [picture.path.name for picture in pictures(read_folder(tmp_path), tmp_path)] == names
+
+
+def test_two_folders_of_one_name_stay_two_sources(hills: Image, tmp_path: Path) -> None:
+    """Names that differ in a blank only would else become one figure."""
+    for name in ("west hill", "west-hill"):
+        labelled(tmp_path / name, hills)
+    assert len({source.name for source in read_folder(tmp_path).sources}) == 2
