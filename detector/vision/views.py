@@ -46,7 +46,7 @@ class View:
 
 def views(card: ModelCard, height: int, horizon: float) -> list[View]:
     """The views of a picture `height` pixels high whose skyline is at the share `horizon` of it, from the top."""
-    half = round(BAND_SHARE * height)
+    half = max(1, round(BAND_SHARE * height))
     top = min(max(round(horizon * height - half / 2), 0), height - half)
     placed = {"whole": View("whole", 0, height, 1), "band": View("band", top, top + half, ZOOM)}
     return [placed[name] for name in card.views]

@@ -36,7 +36,7 @@ def letterbox(image: Image, width: int, height: int, value: int) -> tuple[Floats
     """
     rows, columns = image.shape[:2]
     scale = min(width / columns, height / rows)
-    inner_w, inner_h = round(columns * scale), round(rows * scale)
+    inner_w, inner_h = max(1, round(columns * scale)), max(1, round(rows * scale))
     left, top = (width - inner_w) // 2, (height - inner_h) // 2
     if (inner_w, inner_h) != (columns, rows):
         resized = cv2.resize(image, (inner_w, inner_h), interpolation=cv2.INTER_LINEAR)

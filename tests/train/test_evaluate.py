@@ -264,3 +264,10 @@ def test_two_folders_of_one_name_stay_two_sources(hills: Image, tmp_path: Path) 
     for name in ("west hill", "west-hill"):
         labelled(tmp_path / name, hills)
     assert len({source.name for source in read_folder(tmp_path).sources}) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (1, 4000), (480, 1), (4000, 1)])
+def test_a_picture_of_next_to_nothing_is_measured(hills: Image, tmp_path: Path, shape: tuple[int, int]) -> None:
+    """One row, one column: nothing is in it, and nothing breaks."""
+    cv2.imwrite(str(tmp_path / "1.png"), cv2.resize(hills, shape[::-1]))
+    assert main([str(tmp_path)]) == 0
