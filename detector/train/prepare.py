@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from detector.measure.dataset import CLASSES, Description, Picture, pictures
+from detector.measure.dataset import CLASSES, DatasetError, Description, Picture, pictures
 from detector.measure.evaluate import RECALL_IOU
 from detector.measure.metrics import iou
 from detector.train.composite import Box, add_lookalike, add_plume, camera_noise, contact_sheet, label_line
@@ -51,19 +51,23 @@ class Recipe:
 
 
 def recipe(description: Description, root: Path) -> Recipe:
-    """Only the training side is ever drawn from."""
+    """Only the training side is ever drawn from. Raises DatasetError when it has nothing to draw."""
     by_source: dict[str, list[Picture]] = {}
     for picture in pictures(description, root):
         if picture.split == "train":
             by_source.setdefault(picture.source, []).append(picture)
     sources = [s for s in description.sources if s.name in by_source]
-    return Recipe(
-        by_source,
-        {s.name: s.share for s in sources if s.share},
-        {s.name: s.backdrop for s in sources if s.backdrop},
-        description.composites.plumes,
-        description.composites.lookalikes,
-    )
+    shares = {s.name: s.share for s in sources if s.share}
+    backdrops = {s.name: s.backdrop for s in sources if s.backdrop}
+    composites = description.composites
+    if not shares and not backdrops:
+        raise DatasetError(
+            f"dataset {description.name} has no pictures on its training side: add some of other cameras or days, or "
+            "leave less for validation and test"
+        )
+    if not backdrops and (composites.plumes or composites.lookalikes):
+        raise DatasetError(f"dataset {description.name} asks for composites: give a source of it a `backdrop`")
+    return Recipe(by_source, shares, backdrops, composites.plumes, composites.lookalikes)
 
 
 def judged_by(model: Model) -> Judge:

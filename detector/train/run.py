@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +116,22 @@ def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> dict[str
     return chosen
 
 
+def begin(out: Path, description: Description, resume: bool) -> Path:
+    """Write down in `out` what is trained on, and return where. An earlier run's pictures and checkpoints go, lest they
+    be taken for this one's, unless it is to be resumed. Raises DatasetError when that had another dataset.
+    """
+    record = out / "dataset.yaml"
+    text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False)
+    if record.is_file() and resume and record.read_text(encoding="utf-8") != text:
+        raise DatasetError(f"the run in {out} was begun with another dataset: resume it with that, or give another out")
+    if record.is_file() and not resume:
+        for name in ("cache", "fit"):
+            shutil.rmtree(out / name, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    record.write_text(text, encoding="utf-8")
+    return record
+
+
 def run(options: argparse.Namespace) -> int:
     """Do the whole run; returns the exit status. Raises DatasetError, ExportError or TrainingUnavailable."""
     from detector.train.fit import BUDGETS, fit
@@ -122,9 +139,7 @@ def run(options: argparse.Namespace) -> int:
     budget = BUDGETS[options.budget]
     budget = replace(budget, pictures=options.pictures or budget.pictures, epochs=options.epochs or budget.epochs)
     description, root = described(options.dataset, options.root)
-    options.out.mkdir(parents=True, exist_ok=True)
-    record = options.out / "dataset.yaml"
-    record.write_text(yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    record = begin(options.out, description, options.resume)
     print(f"drawing {budget.pictures} training pictures into {options.out / 'cache'}")
     judge = judged_by(load_model(options.hard, threads=options.threads)) if options.hard else None
     data = prepare(description, root, options.out / "cache", budget.pictures, options.seed, judge=judge)

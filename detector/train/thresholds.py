@@ -9,13 +9,14 @@ cameras of a validation side are not learned by heart.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from detector.measure.dataset import DatasetError, Picture
+from detector.measure.dataset import Picture
 from detector.measure.evaluate import RECALL_IOU, SIZES
 from detector.measure.metrics import Box, iou
 from detector.vision.model import Detection, Model
@@ -50,12 +51,13 @@ class Look:
 
 
 def look_at(model: Model, chosen: Sequence[Picture]) -> list[Look]:
-    """Each picture as a box looks at it."""
+    """Each picture as a box looks at it. One that cannot be read is named on stderr and left out."""
     result = []
     for picture in chosen:
         read = cv2.imread(str(picture.path))
         if read is None:
-            raise DatasetError(f"the picture {picture.path} cannot be read: replace or remove it")
+            print(f"the picture {picture.path} cannot be read and is left out", file=sys.stderr)
+            continue
         image = np.asarray(read, np.uint8)
         shown = views(model.card, image.shape[0], Horizon().at(image))
         found = agree({view.name: look(model, image, view) for view in shown})

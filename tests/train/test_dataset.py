@@ -11,7 +11,7 @@ import pytest
 
 from detector.measure.dataset import DatasetError, Source, pictures, read_description, side
 from detector.train.prepare import draw, prepare, recipe
-from detector.train.run import described
+from detector.train.run import begin, described
 from tests.train.conftest import Image
 
 SHIPPED = Path(__file__).resolve().parents[2] / "detector/train/datasets/shared.yaml"
@@ -106,6 +106,44 @@ def test_preparation_goes_on_where_it_stopped(dataset: Path, tmp_path: Path) -> 
     prepare(description, dataset.parent, cache, 4, 1, size=(160, 128))
     assert (cache / "images/train/000000.jpg").stat().st_mtime_ns == stamp
     assert len(list((cache / "images/train").iterdir())) == len(list((cache / "labels/train").iterdir())) == 4
+
+
+def test_a_run_begun_anew_learns_nothing_from_an_earlier_one(dataset: Path, tmp_path: Path) -> None:
+    """Neither pictures drawn from another dataset nor checkpoints trained on it; a resumed one keeps both."""
+    out, description = tmp_path / "run", read_description(dataset)
+    begin(out, description, resume=False)
+    old = out / "cache/images/train/000000.jpg", out / "fit/weights/epoch7.pt", out / "fit/finished"
+    for file in old:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    begin(out, description, resume=True)
+    assert all(file.exists() for file in old)
+    with pytest.raises(DatasetError, match="begun with another dataset"):
+        begin(out, description.model_copy(update={"name": "other"}), resume=True)
+    begin(out, description, resume=False)
+    assert not any(file.exists() for file in old)
+
+
+def test_a_folder_that_holds_no_run_is_left_as_it_is(dataset: Path, tmp_path: Path) -> None:
+    """Somebody's own folder of the name of one of a run's."""
+    (tmp_path / "cache").mkdir()
+    begin(tmp_path, read_description(dataset), resume=False)
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_a_training_side_of_nothing_is_one_clear_sentence(hills: Image, tmp_path: Path) -> None:
+    """A handful of pictures may all be for the test."""
+    (tmp_path / "test").mkdir()
+    cv2.imwrite(str(tmp_path / "test/1.jpg"), hills)
+    with pytest.raises(DatasetError, match="no pictures on its training side"):
+        recipe(*described(tmp_path, None))
+
+
+def test_composites_need_something_to_lie_on(dataset: Path) -> None:
+    """No source is a backdrop."""
+    dataset.write_text(dataset.read_text().replace("backdrop: 0.5", "backdrop: 0"))
+    with pytest.raises(DatasetError, match="give a source of it a `backdrop`"):
+        recipe(read_description(dataset), dataset.parent)
 
 
 def test_a_folder_is_split_as_its_own_names_say(hills: Image, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import pytest
 
 from detector.measure.dataset import Label, Picture
-from detector.train.thresholds import Look, choose, false_share, recall
-from detector.vision.model import Detection
+from detector.train.thresholds import Look, choose, false_share, look_at, recall
+from detector.vision.model import Detection, load_model
+from tests.train.conftest import landscape
 
 SMOKE = Label("smoke", 0.5, 0.5, 0.1, 0.1)
 
@@ -55,3 +57,12 @@ def test_small_and_all_smoke_weigh_alike() -> None:
     tiny = Label("smoke", 0.5, 0.5, 0.06, 0.06)
     looks = [shown("tower", ("smoke", 0.4), labels=(tiny,)), shown("tower", ("smoke", 0.2), labels=(SMOKE,))]
     assert recall(looks, 0.3) == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_torn_picture_does_not_undo_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Validation comes after hours of it: the picture is named and left out."""
+    (tmp_path / "1.jpg").write_bytes(b"torn")
+    cv2.imwrite(str(tmp_path / "2.jpg"), landscape(1, 160, 120))
+    given = [Picture(tmp_path / name, "hill", name, "validation", "real", ()) for name in ("1.jpg", "2.jpg")]
+    assert [look.picture.path.name for look in look_at(load_model(), given)] == ["2.jpg"]
+    assert "1.jpg cannot be read" in capsys.readouterr().err
