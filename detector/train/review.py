@@ -20,11 +20,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from detector.measure.dataset import CLASSES, DatasetError
+from detector.measure.dataset import CLASSES, DatasetError, Source, read_description, side
 
 # False alarms that do smoke: no straw fire, and no picture to learn from that nothing smokes in.
 SMOKE_ALL_THE_SAME = frozenset({"chimney", "cooking", "ritual"})
+NAME = "review"
 SHARES = {"validation": 0.2, "test": 0.2}
+COMPOSITES = {"plumes": 0.3, "lookalikes": 0.1}
 
 
 class Verdict(BaseModel):
@@ -77,7 +79,8 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
     """Write `out`/dataset.yaml with images, labels and cameras; returns how many were real, false and left out.
 
     Several verdicts on one picture are several boxes; a picture with any real smoke is never a clean one. Left out is
-    what smoked and was no straw fire: neither smoke to report nor a picture without any.
+    what smoked and was no straw fire: neither smoke to report nor a picture without any. What an earlier review left in
+    `out` goes: a verdict may have changed since.
     """
     verdicts = read_verdicts(folder)
     left_out = {v.picture for v in verdicts if v.reason in SMOKE_ALL_THE_SAME}
@@ -85,8 +88,9 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
     verdicts = [v for v in verdicts if v.picture not in left_out]
     if not verdicts:
         raise DatasetError(f"{folder / 'verdicts.jsonl'} holds no verdicts to learn from yet")
+    _clear(out)
     for name in ("images", "labels"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+        (out / name).mkdir(parents=True)
     cameras: dict[str, str] = {}
     labels: dict[str, list[str]] = {}
     for verdict in verdicts:
@@ -101,8 +105,26 @@ def from_review(folder: Path, out: Path) -> Counter[str]:
         (out / "labels" / f"{Path(picture).stem}.txt").write_text("".join(found), encoding="utf-8")
     with (out / "cameras.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "camera"), *sorted(cameras.items())])
-    source: dict[str, Any] = {"name": "review", "images": "images", "labels": "labels"}
-    source |= {"group": {"table": "cameras.csv"}, **SHARES, "share": 0.5, "backdrop": 0.5}
-    facts = {"name": "review", "sources": [source], "composites": {"plumes": 0.3, "lookalikes": 0.1}}
+    facts = {"name": NAME, "sources": [_source(set(cameras.values()))], "composites": COMPOSITES}
     (out / "dataset.yaml").write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
     return counts
+
+
+def _clear(out: Path) -> None:
+    """Take away an earlier review's pictures and labels; raises DatasetError where `out` holds anything else."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    record = out / "dataset.yaml"
+    if not record.is_file() or read_description(record).name != NAME:
+        raise DatasetError(f"{out} holds something else than an earlier review: give an empty folder")
+    for name in ("images", "labels"):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _source(cameras: set[str]) -> dict[str, Any]:
+    """The review as a source, split by camera; the first few cameras may all be needed to learn from."""
+    source: dict[str, Any] = {"name": NAME, "images": "images", "labels": "labels"}
+    source |= {"group": {"table": "cameras.csv"}, "share": 0.5, "backdrop": 0.5}
+    split = source | SHARES
+    learns = any(side(Source.model_validate(split), camera) == "train" for camera in cameras)
+    return split if learns else source

@@ -103,3 +103,44 @@ def test_a_picture_that_leads_out_of_the_folder_is_refused(tmp_path: Path, capsy
     (review / "verdicts.jsonl").write_text(json.dumps({**REAL, "picture": "../a.jpg"}))
     assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 1
     assert "file name without folders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("camera", ["west", "east", "quzhou-1"])
+def test_one_camera_is_enough_to_learn_from(tmp_path: Path, camera: str) -> None:
+    """Whichever side its name would fall on among many."""
+    review = export(tmp_path / "review", {**REAL, "camera": camera}, {**FALSE, "camera": camera})
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    read = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
+    assert [picture.split for picture in read] == ["train", "train"]
+
+
+def test_many_cameras_are_split(tmp_path: Path) -> None:
+    """Some are kept to choose thresholds on, and some to measure by."""
+    verdicts = [{**REAL, "picture": f"{number}.jpg", "camera": f"camera-{number}"} for number in range(30)]
+    review = export(tmp_path / "review", *verdicts)
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    read = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
+    assert {picture.split for picture in read} == {"train", "validation", "test"}
+
+
+def test_a_verdict_that_changed_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The false alarm turns out to be a chimney: its picture is no longer one without smoke."""
+    review = export(tmp_path / "review", REAL, FALSE)
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    changed = [REAL, {**FALSE, "reason": "chimney"}]
+    (review / "verdicts.jsonl").write_text("".join(json.dumps(verdict) + "\n" for verdict in changed))
+    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    (picture,) = pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set")
+    assert picture.path.name == "a.jpg"
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody's own dataset is no place to write to."""
+    review = export(tmp_path / "review", REAL)
+    for out in (dataset.parent, review):
+        before = sorted(out.rglob("*"))
+        assert main(["from-review", str(review), "--out", str(out)]) == 1
+        assert "give an empty folder" in capsys.readouterr().err
+        assert sorted(out.rglob("*")) == before
