@@ -3,7 +3,7 @@
 
 Labels are YOLO text files: in `labels` where the pictures are in `images`, or beside the pictures. Their class numbers
 mean what the `names` of a `data.yaml` say, or the lines of a `classes.txt`; else 0 is smoke and 1 is fire. What has no
-label holds no smoke.
+label holds no smoke. A `cameras.csv` (image, camera) beside the pictures or their folder says of which camera each is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 
 from detector.frame import PICTURES
-from detector.measure.dataset import CLASSES, DatasetError, Description, Source
+from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source
 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 LABELS = {"images": "labels", "Images": "Labels"}
 """Where the labels of pictures in a folder of this name are."""
+CAMERAS = "cameras.csv"
 USUAL = {0: "smoke", 1: "fire"}
 NOT_SMOKE = re.compile(r"\bnon?[\W_]*smok|无烟")
 MEANT = {"smoke": ("smoke", "烟", "煙"), "fire": ("fire", "flame", "火", "焰")}
@@ -90,6 +91,7 @@ def _source(folder: Path, home: Path, classes: dict[int, str], taken: set[str]) 
         images=str(inside),
         labels=str(labels.relative_to(folder) if labels.is_relative_to(folder) else labels),
         classes=classes,
+        group=_group(home),
         test=1.0,
     )
 
@@ -102,6 +104,12 @@ def _labels_of(home: Path) -> Path:
             found = Path(*parts[:place], LABELS[parts[place]], *parts[place + 1 :])
             return found if found.is_dir() else home
     return home
+
+
+def _group(home: Path) -> Group | None:
+    """By the table of cameras that is there; without one each picture stands for itself."""
+    table = next((place / CAMERAS for place in (home, home.parent) if (place / CAMERAS).is_file()), None)
+    return Group(table=str(table)) if table else None
 
 
 def _name(folder: Path) -> str:

@@ -40,6 +40,12 @@ class Group(BaseModel):
     def _one_way(self) -> Group:
         if (self.table is None) == (self.pattern is None):
             raise ValueError("a group needs either a table or a pattern")
+        try:
+            parts = re.compile(self.pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"the pattern is none: {error}") from error
+        if not parts:
+            raise ValueError("the pattern needs ( ) around what is the group")
         return self
 
 
@@ -186,21 +192,31 @@ def _groups(source: Source, root: Path) -> dict[str, str] | None:
         return None
     table = root / source.group.table
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             return {row[source.group.file]: row[source.group.column] for row in csv.DictReader(file)}
-    except OSError as error:
-        raise DatasetError(f"the table {table} of source {source.name} cannot be read") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"the table {table} of source {source.name} cannot be read: {error}") from error
     except KeyError as error:
         raise DatasetError(f"the table {table} of source {source.name} has no column {error}") from error
 
 
 def _group_of(source: Source, name: str, table: dict[str, str] | None) -> str:
     if table is not None:
-        return table.get(name, name)
+        if not table.get(name):
+            raise DatasetError(f"the table of source {source.name} has no {name}: add it, lest its camera be split")
+        return table[name]
     if source.group is not None and source.group.pattern:
         match = re.search(source.group.pattern, name)
-        return match.group(1) if match else name
+        return (match.group(1) or name) if match else name
     return name
+
+
+def _check_named(source: Source, groups: set[str]) -> None:
+    """A misspelt group would train on what was to be kept from it."""
+    for split, named in (("validation", source.validation), ("test", source.test)):
+        missing = sorted(set(named) - groups) if isinstance(named, list) else []
+        if missing:
+            raise DatasetError(f"no picture of source {source.name} is of {', '.join(missing)}, named for {split}")
 
 
 def pictures(description: Description, root: Path) -> Iterator[Picture]:
@@ -211,7 +227,8 @@ def pictures(description: Description, root: Path) -> Iterator[Picture]:
         if not files:
             raise DatasetError(f"source {source.name} has no pictures in {folder}: correct `images` or the root")
         table = _groups(source, root)
-        for file in files:
-            group = _group_of(source, file.name, table)
+        groups = {file: _group_of(source, file.name, table) for file in files}
+        _check_named(source, set(groups.values()))
+        for file, group in groups.items():
             labels = _labels(root / source.labels / f"{file.stem}.txt", source) if source.labels else ()
             yield Picture(file, source.name, group, side(source, group), source.kind, labels)

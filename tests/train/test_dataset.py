@@ -169,6 +169,9 @@ def test_a_folder_is_split_as_its_own_names_say(hills: Image, tmp_path: Path) ->
         (("images: clean/images", "images: nowhere"), "source clean has no pictures in"),
         (("tower/cameras.csv", "tower/none.csv"), "the table .*none.csv of source tower cannot be read"),
         (("table: tower/cameras.csv", "table: tower/cameras.csv, column: day"), "has no column 'day'"),
+        (('["1"]', '["11"]'), "no picture of source tower is of 11, named for validation"),
+        (("{table: tower/cameras.csv}", '{pattern: "^t"}'), r"the pattern needs \( \)"),
+        (("{table: tower/cameras.csv}", '{pattern: "(t"}'), "the pattern is none"),
         (("share: 0.5", "share: -1"), "is not a dataset description"),
         (("name: small", "nom: small"), "is not a dataset description"),
     ],
@@ -227,3 +230,27 @@ def test_labels_in_another_script_are_named(dataset: Path) -> None:
     (dataset.parent / "tower/labels/t00.txt").write_bytes("烟 0.5 0.5 0.1 0.1\n".encode("gbk"))
     with pytest.raises(DatasetError, match=r"t00\.txt is no text in UTF-8"):
         list(pictures(read_description(dataset), dataset.parent))
+
+
+def test_a_picture_of_no_camera_is_on_no_side(dataset: Path) -> None:
+    """By itself it would fall on any side, and its camera's others on another."""
+    table = dataset.parent / "tower/cameras.csv"
+    table.write_text(table.read_text().replace("t05.jpg,1\n", ""))
+    with pytest.raises(DatasetError, match=r"the table of source tower has no t05\.jpg"):
+        list(pictures(read_description(dataset), dataset.parent))
+
+
+def test_a_table_from_a_spreadsheet_is_read(dataset: Path) -> None:
+    """With the byte order mark that spreadsheets write."""
+    table = dataset.parent / "tower/cameras.csv"
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert next(pictures(read_description(dataset), dataset.parent)).group == "0"
+
+
+def test_a_folder_with_a_table_of_cameras_is_split_by_them(dataset: Path) -> None:
+    """Trained on as it lies, no camera is on two sides either."""
+    sides: dict[str, set[str]] = {}
+    for picture in pictures(*described(dataset.parent / "tower", None)):
+        sides.setdefault(picture.group, set()).add(picture.split)
+    assert set(sides) == {"0", "1", "2", "3"}
+    assert all(len(where) == 1 for where in sides.values())

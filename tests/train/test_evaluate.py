@@ -121,9 +121,9 @@ def test_choosing_a_threshold_on_the_test_side_is_refused(dataset: Path, capsys:
 
 
 def test_a_plain_folder_is_a_dataset_too(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """images/ beside labels/ needs no description."""
+    """images/ beside labels/ needs no description; a cameras.csv there gives the figures by camera."""
     assert main([str(dataset.parent / "tower")]) == 0
-    assert "tower" in capsys.readouterr().out
+    assert "tower 3" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
