@@ -26,6 +26,7 @@ from detector.vision.model import BACKENDS, SHIPPED, Model, load_model
 from detector.vision.skyline import Horizon
 from detector.vision.views import look_all
 
+STDOUT = Path("-")
 FLOOR = 0.02  # detections below this confidence are not kept: they change no figure
 RECALL_IOU = 0.1  # smoke has no edge: a box that touches the plume has found it
 SIZES = (("under 0.5 %", 0.0, 0.005), ("0.5 to 2 %", 0.005, 0.02), ("over 2 %", 0.02, 1.01))
@@ -201,7 +202,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LIMIT",
         help="choose the threshold for this share of false images; validation only",
     )
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=STDOUT,
+        metavar="FILE",
+        help="write the figures here too; without FILE print them, and the tables on stderr",
+    )
     return parser
 
 
@@ -234,8 +242,16 @@ def measure(
 
 def main(argv: Sequence[str]) -> int:
     """Print the tables and write the JSON; 1 with a sentence on stderr for bad input."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.confidence is not None and not 0 < options.confidence < 1:
+        parser.error("--confidence must lie between 0 and 1")
+    if options.choose is not None and not 0 < options.choose < 1:
+        parser.error("--choose is a share of the pictures, between 0 and 1")
+    tables = sys.stderr if options.json == STDOUT else sys.stdout
     try:
+        if options.json and not options.json.parent.is_dir():
+            raise DatasetError(f"the folder of {options.json} does not exist: make it, or name another file")
         description, root = _description(options.dataset, options.root)
         chosen = [p for p in pictures(description, root) if p.split == options.split]
         if not chosen:
@@ -246,9 +262,12 @@ def main(argv: Sequence[str]) -> int:
         for role, path in (("model", options.model), ("baseline", options.baseline)):
             if path is not None:
                 result[role] = measure(path, chosen, options, cameras)
-                print(table(result[role], f"{role} {path.name} {result[role]['version']}") + "\n")
-        if options.json:
-            options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                print(table(result[role], f"{role} {path.name} {result[role]['version']}") + "\n", file=tables)
+        written = json.dumps(result, indent=1, ensure_ascii=False)
+        if options.json == STDOUT:
+            print(written)
+        elif options.json:
+            options.json.write_text(written + "\n", encoding="utf-8")
     except (DatasetError, ModelError, ValueError, OSError) as error:
         print(f"straw1530 evaluate: {error}", file=sys.stderr)
         return 1

@@ -114,6 +114,38 @@ def test_the_command_measures_the_shipped_model(
     assert "clean" in capsys.readouterr().out
 
 
+def test_the_figures_are_printed_as_json_where_no_file_is_named(
+    hills: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To be piped on; the tables are then on stderr."""
+    cv2.imwrite(str(tmp_path / "1.jpg"), hills)
+    assert main([str(tmp_path), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["model"]["real"]["all"]["pictures"] == 1
+    assert "real pictures" in told.err
+
+
+@pytest.mark.parametrize("option", ["--confidence", "--choose"])
+@pytest.mark.parametrize("value", ["0", "5", "nan"])
+def test_a_share_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    """0 is not taken for what the card says, nor 5 for five in a hundred."""
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), option, value])
+    assert f"{option} " in capsys.readouterr().err
+
+
+def test_figures_for_nowhere_are_refused_before_they_are_made(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not after an hour of measuring."""
+    assert main([str(dataset), "--json", str(tmp_path / "none/figures.json")]) == 1
+    told = capsys.readouterr()
+    assert "does not exist: make it" in told.err
+    assert not told.out
+
+
 def test_choosing_a_threshold_on_the_test_side_is_refused(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command says which side to ask for."""
     assert main([str(dataset), "--choose", "0.05"]) == 1
