@@ -9,7 +9,7 @@ label holds no smoke. A `cameras.csv` (image, camera) beside the pictures or the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from detector.measure.dataset import CLASSES, DatasetError, Description, Group, 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 LABELS = {"images": "labels", "Images": "Labels"}
 """Where the labels of pictures in a folder of this name are."""
+SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validation": (1.0, 0.0), "test": (0.0, 1.0)}
+"""The shares of validation and test of a folder by its name."""
 CAMERAS = "cameras.csv"
 USUAL = {0: "smoke", 1: "fire"}
 NOT_SMOKE = re.compile(r"\bnon?[\W_]*smok|无烟")
@@ -29,14 +31,16 @@ OTHER_FORMS = {"*.xml": b"<annotation", "*.json": b'"annotations"'}
 """Pascal VOC's and COCO's annotations, and what they hold."""
 
 
-def read_folder(folder: Path, table: Path | None = None) -> Description:
-    """Every folder of pictures at or below `folder` as a source of its own, all on the test side.
+def read_folder(folder: Path, table: Path | None = None, *, split: bool = False) -> Description:
+    """Every folder of pictures at or below `folder` as a source of its own: all on the test side, or `split` as the
+    table or the folders' names say, and where they say nothing a fifth each for validation and test.
 
     `table` is the YOLO data.yaml that names the classes, and may say which folders count, also elsewhere; without it
     the folder's own is taken, or that of a folder it lies in. Raises DatasetError.
     """
     folder = folder.resolve()
-    places = (list(_declared(table, folder)) if table else []) or [folder]
+    declared = dict(_declared(table, folder)) if table else {}
+    places = list(declared) or [folder]
     homes = sorted({path.parent for place in places for path in place.rglob("*") if path.suffix.lower() in PICTURES})
     if not homes:
         raise DatasetError(
@@ -45,7 +49,9 @@ def read_folder(folder: Path, table: Path | None = None) -> Description:
     classes = _classes(folder, homes, table)
     sources: list[Source] = []
     for home in homes:
-        sources.append(_source(folder, home, classes, {source.name for source in sources}))
+        source = _source(folder, home, classes, {source.name for source in sources})
+        validation, test = _sides(folder, home, declared) if split else (0.0, 1.0)
+        sources.append(source.model_copy(update={"validation": validation, "test": test}))
     _refuse_other_forms(folder, sources)
     return Description(name=_name(folder), sources=sources)
 
@@ -68,14 +74,14 @@ def _yolo(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "names" in content else None
 
 
-def _declared(table: Path, root: Path) -> Iterator[Path]:
-    """The folders that a data.yaml names for training, validation and test."""
+def _declared(table: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    """The folders that a data.yaml names, and for which side."""
     content = _yolo(table) or {}
     for side in ("train", "val", "test"):
         named = content.get(side) or []
         for each in named if isinstance(named, list) else [named]:
             if (root / str(each)).is_dir():
-                yield (root / str(each)).resolve()
+                yield (root / str(each)).resolve(), side
 
 
 def _source(folder: Path, home: Path, classes: dict[int, str], taken: set[str]) -> Source:
@@ -92,8 +98,14 @@ def _source(folder: Path, home: Path, classes: dict[int, str], taken: set[str]) 
         labels=str(labels.relative_to(folder) if labels.is_relative_to(folder) else labels),
         classes=classes,
         group=_group(home),
-        test=1.0,
     )
+
+
+def _sides(folder: Path, home: Path, declared: Mapping[Path, str]) -> tuple[float, float]:
+    """The shares of validation and test."""
+    by_table = [side for place, side in declared.items() if home.is_relative_to(place)]
+    by_name = [part for part in home.relative_to(folder).parts if part in SIDES] if not by_table else []
+    return next((SIDES[name] for name in by_table + by_name), (0.2, 0.2))
 
 
 def _labels_of(home: Path) -> Path:

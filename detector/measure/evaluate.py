@@ -20,7 +20,7 @@ import numpy as np
 
 from detector.errors import ModelError
 from detector.layouts import read_folder, yolo_root
-from detector.measure.dataset import DatasetError, Description, Picture, pictures, read_description
+from detector.measure.dataset import SPLITS, DatasetError, Description, Picture, pictures, read_description
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, match
 from detector.vision.model import BACKENDS, SHIPPED, Model, load_model
 from detector.vision.skyline import Horizon
@@ -169,12 +169,12 @@ def table(result: dict[str, Any], title: str) -> str:
     return "\n".join(lines)
 
 
-def _description(path: Path, root: Path | None) -> tuple[Description, Path]:
-    """A description with its root, or pictures as they lie in a folder."""
+def _description(path: Path, root: Path | None, split: bool) -> tuple[Description, Path]:
+    """A description with its root, or pictures as they lie in a folder, split as for training when asked for."""
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent
-    return read_folder(folder, None if path.is_dir() else path), folder
+    return read_folder(folder, None if path.is_dir() else path, split=split), folder
 
 
 def _tell_unlabelled(description: Description, chosen: Sequence[Picture]) -> None:
@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="straw1530 evaluate", description=__doc__)
     parser.add_argument("dataset", type=Path, help="a dataset description (YAML), a YOLO data.yaml, or a folder")
     parser.add_argument("--root", type=Path, help="folder that the description's paths start from")
-    parser.add_argument("--split", choices=("test", "validation", "train"), default="test")
+    parser.add_argument("--split", choices=SPLITS, help="the side to measure; default: test, and all of a folder")
     parser.add_argument("--model", type=Path, default=SHIPPED)
     parser.add_argument("--baseline", type=Path, help="another model, measured on the same pictures")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
@@ -252,13 +252,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         if options.json and not options.json.parent.is_dir():
             raise DatasetError(f"the folder of {options.json} does not exist: make it, or name another file")
-        description, root = _description(options.dataset, options.root)
-        chosen = [p for p in pictures(description, root) if p.split == options.split]
+        description, root = _description(options.dataset, options.root, options.split is not None)
+        split = options.split or "test"
+        chosen = [p for p in pictures(description, root) if p.split == split]
         if not chosen:
-            raise DatasetError(f"{options.dataset} has no pictures on its {options.split} side")
+            raise DatasetError(f"{options.dataset} has no pictures on its {split} side")
         _tell_unlabelled(description, chosen)
         cameras = frozenset(s.name for s in description.sources if s.group is not None and s.group.table)
-        result: dict[str, Any] = {"dataset": description.name, "split": options.split}
+        result: dict[str, Any] = {"dataset": description.name, "split": split}
         for role, path in (("model", options.model), ("baseline", options.baseline)):
             if path is not None:
                 result[role] = measure(path, chosen, options, cameras)

@@ -15,7 +15,7 @@ import yaml
 
 from detector.layouts import read_folder, yolo_root
 from detector.measure import evaluate
-from detector.measure.dataset import Composites, DatasetError, Description, Picture, Source, pictures, read_description
+from detector.measure.dataset import Composites, DatasetError, Description, Picture, pictures, read_description
 from detector.train.export import export, write_card
 from detector.train.prepare import judged_by, prepare
 from detector.train.thresholds import OPERATING, UNDECIDED, choose, look_at, recall
@@ -26,8 +26,6 @@ BLENDS = (0.5, 0.65, 0.8, 1.0)  # how far from the starting weights to the train
 USUAL_BLEND = 0.65  # where nothing can be compared
 AVERAGED = 3  # last checkpoints
 FALSE_IMAGES = 0.05  # of the validation side, where no other share is asked for
-SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validation": (1.0, 0.0), "test": (0.0, 1.0)}
-"""The shares of validation and test of a folder by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +82,14 @@ def _mixture(
 
 def described(path: Path, root: Path | None) -> tuple[Description, Path]:
     """A description with its root; or a folder of pictures as they lie (or the YOLO `data.yaml` of one): its folders
-    drawn from alike, and split as their names say."""
+    drawn from alike, and split as the table or their names say."""
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent
-    found = read_folder(folder, None if path.is_dir() else path)
-    composites = Composites(plumes=0.3 * len(found.sources), lookalikes=0.1 * len(found.sources))
-    return found.model_copy(update={"sources": [_own(one) for one in found.sources], "composites": composites}), folder
-
-
-def _own(source: Source) -> Source:
-    """A fifth each for validation and test, where the folder's name does not say which it is."""
-    validation, test = next((SIDES[part] for part in Path(source.images).parts if part in SIDES), (0.2, 0.2))
-    return source.model_copy(update={"validation": validation, "test": test, "share": 0.6, "backdrop": 1.0})
+    found = read_folder(folder, None if path.is_dir() else path, split=True)
+    sources = [source.model_copy(update={"share": 0.6, "backdrop": 1.0}) for source in found.sources]
+    composites = Composites(plumes=0.3 * len(sources), lookalikes=0.1 * len(sources))
+    return found.model_copy(update={"sources": sources, "composites": composites}), folder
 
 
 def choose_thresholds(model: Path, dataset: Path, root: Path | None) -> dict[str, float]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from detector.layouts import read_folder, yolo_root
 from detector.measure.dataset import DatasetError, Description, Label, Picture, Split, pictures
 from detector.measure.evaluate import Seen, figures, main, report, threshold_from
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
+from detector.train.run import described
 from tests.train.conftest import Image
 
 BOX: Box = (10, 10, 20, 20)
@@ -281,6 +283,35 @@ def test_labels_of_another_form_are_not_taken_for_none(
     (tmp_path / name).write_text(content)
     assert main([str(tmp_path)]) == 1
     assert f"{name} labels the pictures in another form: write them as YOLO labels" in capsys.readouterr().err
+
+
+def test_what_a_folder_was_trained_on_need_not_be_measured(hills: Image, tmp_path: Path) -> None:
+    """By its side a folder is split as the training splits it; without one all of it is measured."""
+    for name, count in (("train", 3), ("valid", 2), ("more", 20)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(tmp_path / name / f"{name}{number}.jpg"), cv2.resize(hills, (64, 48)))
+    trained = list(pictures(*described(tmp_path, None)))
+    out = tmp_path / "figures.json"
+
+    def measured(*options: str) -> dict[str, int]:
+        assert main([str(tmp_path), "--json", str(out), *options]) == 0
+        sources = json.loads(out.read_text())["model"]["real"]["by_source"]
+        return {name: source["pictures"] for name, source in sources.items()}
+
+    assert measured() == {"more": 20, "train": 3, "valid": 2}
+    for side in ("test", "validation"):
+        assert measured("--split", side) == Counter(picture.source for picture in trained if picture.split == side)
+
+
+def test_a_table_says_which_side_a_folder_is_for(hills: Image, tmp_path: Path) -> None:
+    """Whatever its folders are called."""
+    for name in ("one", "two"):
+        labelled(tmp_path / name, hills)
+    table = tmp_path / "data.yaml"
+    table.write_text("names: [fire, smoke]\ntrain: two/images\nval: one/images\n")
+    sides = {picture.source: picture.split for picture in pictures(*described(table, None))}
+    assert sides == {"one": "validation", "two": "train"}
 
 
 def test_pictures_of_every_usual_kind_are_measured(hills: Image, tmp_path: Path) -> None:
