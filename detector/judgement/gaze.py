@@ -35,6 +35,7 @@ class Gaze:
         self._horizon = horizon or Horizon()
         self._gate = Gate() if gated else None
         self._found: dict[ViewName, list[Detection]] = {}
+        self._size: tuple[int, int] | None = None
         self._usual = Usual()
         self._lately: deque[tuple[float, Grey]] = deque()
         self.inferences = 0
@@ -49,9 +50,10 @@ class Gaze:
         """What `model` sees in `frame` at or above `confidence`, surest first.
 
         A view in which nothing changed since it was last judged keeps that judgement, unless to look `closely` was
-        asked for, as it is while something is suspected.
+        asked for, as it is while something is suspected, or the picture has another size: what was found is in pixels.
         """
         width, height = frame.size
+        closely, self._size = closely or frame.size != self._size, frame.size
         thumbnail = small(frame.image)
         picture = grey(thumbnail)
         for view in views(model.card, height, self._horizon.at(thumbnail)):

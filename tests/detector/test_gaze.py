@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import cv2
@@ -141,3 +142,17 @@ def test_what_moves_is_told_from_what_holds_still() -> None:
     [moving] = gaze.look(sees, camera.frame(smoke=60, at=(30, 25)), 0.1, closely=True)
     assert moving.stir is not None
     assert moving.stir > 2.0
+
+
+def test_a_picture_of_another_size_is_judged_anew() -> None:
+    """A camera that falls back to half its resolution shows the same: the old finds, in pixels, mean other places."""
+    camera, sees = Camera(), model()
+    gaze = settled(camera, sees)
+    frame = camera.frame()
+    width, height = frame.size
+    large = cv2.resize(frame.image, (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
+    half = cv2.resize(large, (2 * width, 2 * height), interpolation=cv2.INTER_AREA)
+    for image in (large, half):
+        gaze.look(sees, replace(frame, image=np.asarray(image, np.uint8)), 0.1)
+        assert sees.shown
+        sees.shown.clear()
