@@ -19,6 +19,7 @@ from detector.frame import PICTURES
 from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source
 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
+DESCRIPTION = "dataset.yaml"
 LABELS = {"images": "labels", "Images": "Labels"}
 """Where the labels of pictures in a folder of this name are."""
 SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validation": (1.0, 0.0), "test": (0.0, 1.0)}
@@ -54,6 +55,17 @@ def read_folder(folder: Path, table: Path | None = None, *, split: bool = False)
         sources.append(source.model_copy(update={"validation": validation, "test": test}))
     _refuse_other_forms(folder, sources)
     return Description(name=_name(folder), sources=sources)
+
+
+def description_in(path: Path) -> Path:
+    """The description that a folder brings along, as composites and reviews do: what it says of them must not be lost.
+    Else `path` itself."""
+    inner = path / DESCRIPTION
+    try:
+        content = yaml.safe_load(inner.read_text(encoding="utf-8-sig")) if inner.is_file() else None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        return path
+    return inner if isinstance(content, dict) and "sources" in content else path
 
 
 def yolo_root(path: Path) -> Path | None:

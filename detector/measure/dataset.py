@@ -115,7 +115,7 @@ def read_description(path: Path) -> Description:
         return Description.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise DatasetError(f"the dataset description {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise DatasetError(f"{path} is not a dataset description: {error}") from error
 
 

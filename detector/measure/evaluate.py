@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from detector.errors import ModelError
-from detector.layouts import read_folder, yolo_root
+from detector.layouts import description_in, read_folder, yolo_root
 from detector.measure.dataset import SPLITS, DatasetError, Description, Picture, pictures, read_description
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, match
 from detector.vision.model import BACKENDS, SHIPPED, Model, load_model
@@ -171,6 +171,7 @@ def table(result: dict[str, Any], title: str) -> str:
 
 def _description(path: Path, root: Path | None, split: bool) -> tuple[Description, Path]:
     """A description with its root, or pictures as they lie in a folder, split as for training when asked for."""
+    path = description_in(path)
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent

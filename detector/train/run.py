@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from detector.layouts import read_folder, yolo_root
+from detector.layouts import description_in, read_folder, yolo_root
 from detector.measure import evaluate
 from detector.measure.dataset import Composites, DatasetError, Description, Picture, pictures, read_description
 from detector.train.export import export, write_card
@@ -83,6 +83,7 @@ def _mixture(
 def described(path: Path, root: Path | None) -> tuple[Description, Path]:
     """A description with its root; or a folder of pictures as they lie (or the YOLO `data.yaml` of one): its folders
     drawn from alike, and split as the table or their names say."""
+    path = description_in(path)
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
         return read_description(path), root or path.parent

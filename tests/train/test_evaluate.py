@@ -14,6 +14,7 @@ from detector.layouts import read_folder, yolo_root
 from detector.measure.dataset import DatasetError, Description, Label, Picture, Split, pictures
 from detector.measure.evaluate import Seen, figures, main, report, threshold_from
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
+from detector.train.composite import write_composites
 from detector.train.run import described
 from tests.train.conftest import Image
 
@@ -312,6 +313,24 @@ def test_a_table_says_which_side_a_folder_is_for(hills: Image, tmp_path: Path) -
     table.write_text("names: [fire, smoke]\ntrain: two/images\nval: one/images\n")
     sides = {picture.source: picture.split for picture in pictures(*described(table, None))}
     assert sides == {"one": "validation", "two": "train"}
+
+
+def test_a_folder_of_composites_is_never_measured_as_real(hills: Image, tmp_path: Path) -> None:
+    """The folder that the compositor wrote, given as it is."""
+    cv2.imwrite(str(tmp_path / "hills.jpg"), hills)
+    write_composites(tmp_path, tmp_path / "made", 1, 1, None)
+    out = tmp_path / "figures.json"
+    assert main([str(tmp_path / "made"), "--json", str(out)]) == 0
+    result = json.loads(out.read_text())["model"]
+    assert "real" not in result
+    assert result["composite"]["all"]["pictures"] == 1
+
+
+def test_a_video_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence says which file is none."""
+    (tmp_path / "video.mp4").write_bytes(bytes(range(256)))
+    assert main([str(tmp_path / "video.mp4")]) == 1
+    assert "video.mp4 is not a dataset description" in capsys.readouterr().err
 
 
 def test_pictures_of_every_usual_kind_are_measured(hills: Image, tmp_path: Path) -> None:
