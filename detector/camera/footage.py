@@ -51,11 +51,20 @@ def open_footage(source: Path, interval_s: float, start: datetime) -> Iterator[F
 def _folder(folder: Path) -> Iterator[tuple[int, Image]]:
     files = sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=_by_number)
     for index, path in enumerate(files, start=1):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+        image = _picture(path)
         if image is None:
             log.warning("the picture %s cannot be read and is left out", path)
         else:
-            yield index, np.asarray(image, np.uint8)
+            yield index, image
+
+
+def _picture(path: Path) -> Image | None:
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError:  # a folder of such a name, or a link to nowhere
+        return None
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -155,6 +155,8 @@ def main(argv: Sequence[str]) -> int:
     """Print each sighting and a summary; 2 and one sentence for a source or model that cannot be used."""
     parser = _parser()
     args = parser.parse_args(argv)
+    if args.pictures and args.pictures.exists() and not args.pictures.is_dir():
+        parser.error(f"--pictures is a folder, and {args.pictures} is none")
     if not 0 < args.interval <= LONGEST_S:
         parser.error(f"--interval must be more than 0 and at most {LONGEST_S} seconds")
     if args.confidence is not None and not 0 < args.confidence < 1:

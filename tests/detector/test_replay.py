@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -149,13 +149,32 @@ def test_a_video_from_a_telephone_held_upright_is_upright(tmp_path: Path) -> Non
     assert np.abs(frame.image.astype(int) - cv2.rotate(noise(0), cv2.ROTATE_90_CLOCKWISE)).mean() < 12
 
 
-def test_a_damaged_picture_keeps_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def torn(path: Path) -> None:
+    path.write_bytes(b"torn")
+
+
+def nowhere(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("spoil", [torn, Path.touch, Path.mkdir, nowhere])
+def test_a_damaged_picture_keeps_its_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
     """It is named and left out, and those after it keep their times."""
-    for number in (1, 2, 3):
+    for number in (1, 3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), noise(number))
-    (tmp_path / "2.png").write_bytes(b"torn")
+    spoil(tmp_path / "2.png")
     assert [frame.index for frame in open_footage(tmp_path, 10, START)] == [1, 3]
     assert "2.png cannot be read" in caplog.text
+
+
+def test_pictures_are_kept_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of that name is told of before the replay, not at its first sighting."""
+    (tmp_path / "kept").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "--pictures", str(tmp_path / "kept")])
+    assert "kept is none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video"])
