@@ -8,6 +8,7 @@ What a model gets right already teaches it little: with a judge, what has no smo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,18 @@ class Recipe:
 
 
 def recipe(description: Description, root: Path) -> Recipe:
-    """Only the training side is ever drawn from. Raises DatasetError when it has nothing to draw."""
+    """Only the training side is ever drawn from. What is no picture is named on stderr and left out.
+
+    Raises DatasetError when there is nothing to draw.
+    """
     by_source: dict[str, list[Picture]] = {}
     for picture in pictures(description, root):
-        if picture.split == "train":
+        if picture.split != "train":
+            continue
+        if cv2.haveImageReader(str(picture.path)):
             by_source.setdefault(picture.source, []).append(picture)
+        else:
+            print(f"the picture {picture.path} cannot be read and is left out", file=sys.stderr)
     sources = [s for s in description.sources if s.name in by_source]
     shares = {s.name: s.share for s in sources if s.share}
     backdrops = {s.name: s.backdrop for s in sources if s.backdrop}

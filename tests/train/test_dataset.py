@@ -139,6 +139,15 @@ def test_a_training_side_of_nothing_is_one_clear_sentence(hills: Image, tmp_path
         recipe(*described(tmp_path, None))
 
 
+def test_a_torn_picture_among_good_ones_is_not_drawn(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named before the drawing begins, which goes on without it."""
+    (dataset.parent / "tower/images/t00.jpg").write_bytes(b"torn")
+    drawn = recipe(read_description(dataset), dataset.parent)
+    assert "t00.jpg cannot be read" in capsys.readouterr().err
+    assert "t00.jpg" not in {picture.path.name for picture in drawn.by_source["tower"]}
+    assert drawn.by_source["tower"]
+
+
 def test_composites_need_something_to_lie_on(dataset: Path) -> None:
     """No source is a backdrop."""
     dataset.write_text(dataset.read_text().replace("backdrop: 0.5", "backdrop: 0"))
