@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from detector.frame import PICTURES
-from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source
+from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source, read_description
 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 DESCRIPTION = "dataset.yaml"
@@ -110,6 +110,7 @@ def _source(folder: Path, home: Path, classes: dict[int, str], taken: set[str]) 
         labels=str(labels.relative_to(folder) if labels.is_relative_to(folder) else labels),
         classes=classes,
         group=_group(home),
+        kind=_kind(home),
     )
 
 
@@ -128,6 +129,13 @@ def _labels_of(home: Path) -> Path:
             found = Path(*parts[:place], LABELS[parts[place]], *parts[place + 1 :])
             return found if found.is_dir() else home
     return home
+
+
+def _kind(home: Path) -> Literal["real", "composite"]:
+    """What the compositor wrote stays composite among other folders."""
+    given = description_in(home.parent)
+    made = given != home.parent and all(source.kind == "composite" for source in read_description(given).sources)
+    return "composite" if made else "real"
 
 
 def _group(home: Path) -> Group | None:

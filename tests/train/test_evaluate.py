@@ -316,14 +316,14 @@ def test_a_table_says_which_side_a_folder_is_for(hills: Image, tmp_path: Path) -
 
 
 def test_a_folder_of_composites_is_never_measured_as_real(hills: Image, tmp_path: Path) -> None:
-    """The folder that the compositor wrote, given as it is."""
+    """The folder that the compositor wrote, given as it is or lying beside a real picture."""
     cv2.imwrite(str(tmp_path / "hills.jpg"), hills)
     write_composites(tmp_path, tmp_path / "made", 1, 1, None)
-    out = tmp_path / "figures.json"
-    assert main([str(tmp_path / "made"), "--json", str(out)]) == 0
-    result = json.loads(out.read_text())["model"]
-    assert "real" not in result
-    assert result["composite"]["all"]["pictures"] == 1
+    for folder, kinds in ((tmp_path / "made", {"composite": 1}), (tmp_path, {"real": 1, "composite": 1})):
+        out = tmp_path / "figures.json"
+        assert main([str(folder), "--json", str(out)]) == 0
+        result = json.loads(out.read_text())["model"]
+        assert {kind: result[kind]["all"]["pictures"] for kind in result.keys() & {"real", "composite"}} == kinds
 
 
 def test_a_video_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
