@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -35,3 +36,8 @@ class Frame:
         """(width, height) in pixels."""
         height, width = self.image.shape[:2]
         return width, height
+
+
+def is_picture(path: Path) -> bool:
+    """By its name. What begins with a dot is hidden: a Mac leaves notes of such names beside each file."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")

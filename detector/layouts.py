@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from detector.frame import PICTURES
+from detector.frame import is_picture
 from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source, read_description
 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -42,7 +42,7 @@ def read_folder(folder: Path, table: Path | None = None, *, split: bool = False)
     folder = folder.resolve()
     declared = dict(_declared(table, folder)) if table else {}
     places = list(declared) or [folder]
-    homes = sorted({path.parent for place in places for path in place.rglob("*") if path.suffix.lower() in PICTURES})
+    homes = sorted({path.parent for place in places for path in place.rglob("*") if is_picture(path)})
     if not homes:
         raise DatasetError(
             f"{folder} holds no pictures (JPEG or PNG): give a folder that does, or a description (YAML)"

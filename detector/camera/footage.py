@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from detector.errors import StreamError
-from detector.frame import PICTURES, Frame, Image
+from detector.frame import Frame, Image, is_picture
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ def open_footage(source: Path, interval_s: float, start: datetime) -> Iterator[F
         offset = (index - 1) * interval_s
         yield Frame(image, start + timedelta(seconds=offset), offset, index, source.name)
     if not any_seen:
-        inner = sorted({path.parent.name for path in source.glob("*/*") if path.suffix.lower() in PICTURES})
+        inner = sorted({path.parent.name for path in source.glob("*/*") if is_picture(path)})
         mend = f"one of its folders ({', '.join(inner[:5])})" if inner else "a folder of JPEG or PNG files, or a video"
         raise StreamError(f"{source} holds no readable pictures: give {mend}")
 
 
 def _folder(folder: Path) -> Iterator[tuple[int, Image]]:
-    files = sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURES), key=_by_number)
+    files = sorted((path for path in folder.iterdir() if is_picture(path)), key=_by_number)
     for index, path in enumerate(files, start=1):
         image = _picture(path)
         if image is None:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from detector.frame import PICTURES
+from detector.frame import is_picture
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -224,7 +224,7 @@ def pictures(description: Description, root: Path) -> Iterator[Picture]:
     """Every picture of the dataset under `root`, in a fixed order, with its side of the split."""
     for source in description.sources:
         folder = root / source.images
-        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES) if folder.is_dir() else []
+        files = sorted(p for p in folder.glob("*") if is_picture(p)) if folder.is_dir() else []
         if not files:
             raise DatasetError(f"source {source.name} has no pictures in {folder}: correct `images` or the root")
         table = _groups(source, root)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.frame import PICTURES
+from detector.frame import is_picture
 from detector.train.torch_setup import TrainingUnavailable
 from detector.vision.model import SHIPPED
 
@@ -98,7 +98,7 @@ def _blend(options: argparse.Namespace) -> int:
 def _quantise(options: argparse.Namespace) -> int:
     from detector.train.quantise import quantise
 
-    pictures = sorted(p for p in options.pictures.iterdir() if p.suffix.lower() in PICTURES)
+    pictures = sorted(p for p in options.pictures.iterdir() if is_picture(p))
     quantise(options.model, options.out, pictures[:: max(len(pictures) // 200, 1)])
     if options.dataset is not None:
         from detector.train.run import choose_thresholds

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.frame import PICTURES
+from detector.frame import is_picture
 from detector.train.lookalikes import LOOKALIKES
 from detector.train.noise import fractal
 from detector.train.plume import Fire, lay, optical_depth, random_fire
@@ -178,7 +178,7 @@ def write_composites(negatives: Path, out: Path, count: int, seed: int, sheet: P
 
     The same seed and negatives give the same files. Returns how many carry a box.
     """
-    sources = sorted(p for p in negatives.rglob("*") if p.suffix.lower() in PICTURES)
+    sources = sorted(p for p in negatives.rglob("*") if is_picture(p))
     if not sources:
         raise ValueError(f"there are no pictures in {negatives}")
     for folder in ("images", "labels"):

@@ -209,6 +209,14 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         assert np.array_equal(frame.image, noise(number))
 
 
+def test_a_macs_notes_beside_the_frames_are_no_frames(tmp_path: Path) -> None:
+    """Named like them, they would take the first numbers, and the onset's too."""
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"frame{number}.png"), noise(number))
+        torn(tmp_path / f"._frame{number}.png")
+    assert [frame.index for frame in open_footage(tmp_path, 10, START)] == [1, 2]
+
+
 def test_an_onset_after_the_last_frame_is_refused(plume: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing can be said of a delay then."""
     assert main([str(plume), "--onset", "14"]) == 2

@@ -338,6 +338,7 @@ def test_pictures_of_every_usual_kind_are_measured(hills: Image, tmp_path: Path)
     names = ["1.webp", "2.bmp", "3.tif", "4.JPG", "5.png"]
     for name in names:
         cv2.imwrite(str(tmp_path / name), hills)
+    (tmp_path / "._5.png").write_bytes(b"a Mac's note")
     assert [picture.path.name for picture in pictures(read_folder(tmp_path), tmp_path)] == names
 
 
