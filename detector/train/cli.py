@@ -153,7 +153,8 @@ def _export(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one training command; 1 with a sentence on stderr when it cannot be done."""
-    options = _parser().parse_args(argv)
+    # Written as an option it means the same.
+    options = _parser().parse_args([arg.removeprefix("--") if arg == "--from-review" else arg for arg in argv])
     actions = {
         "export": _export,
         "composite": _composite,

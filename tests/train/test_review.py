@@ -42,7 +42,7 @@ FALSE: dict[str, object] = {
 def test_real_smoke_is_labelled_and_a_false_alarm_is_a_clean_picture(tmp_path: Path) -> None:
     """The false alarm's box is not a label; both keep their camera, so they stay on one side of a split."""
     review = export(tmp_path / "review", REAL, FALSE)
-    assert main(["from-review", str(review), "--out", str(tmp_path / "set")]) == 0
+    assert main(["--from-review", str(review), "--out", str(tmp_path / "set")]) == 0
     read = list(pictures(read_description(tmp_path / "set/dataset.yaml"), tmp_path / "set"))
     found = {p.path.name: p for p in read}
     (label,) = found["a.jpg"].labels
