@@ -39,7 +39,7 @@ FilePath = Annotated[Path, AfterValidator(_beside)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BrokerSettings(_Section):

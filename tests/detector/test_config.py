@@ -62,6 +62,7 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
             r"edge\.yaml:11: cameras\.1\.url: Port out of range",
         ),
         ("interval_s: 60", "ptz: http://10.0.0.3:99999", r"edge\.yaml:12: cameras\.1\.ptz: Port out of range"),
+        ("least_hits: 4", "evidence: .inf", r"edge\.yaml:14: cameras\.1\.confirm\.evidence: .*finite"),
         ("hfov: 32", "hfov: 0", r"edge\.yaml:13: cameras\.1\.view\.hfov: .*greater than 0"),
         ("edge: edge-1", "edge: [", r"is not YAML"),
         ("interval_s: 60", "interval_s: 60\n    interval_s: 6", r"edge\.yaml:13: interval_s: stands here twice"),
