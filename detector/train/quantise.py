@@ -22,15 +22,16 @@ from detector.vision.yolo import Floats, letterbox
 CALIBRATION = 200  # pictures; nncf's default is 300, and the ranges settle well before
 WIDTH, HEIGHT = 640, 480  # of the training pictures: whole frames and pieces of the band alike
 HEAD = "/model.22/"  # YOLOv8's detection head
+BOXES = f"{HEAD}cv2."  # its branch that says where
 FIRST = ("/model.0/", "/model.1/", "/model.2/")  # its layers at a half and a quarter of the picture's size
 
 
 def quantise(source: Path, target: Path, pictures: Sequence[Path]) -> Path:
     """Write `target` (.xml with its .bin) and its card from the float model `source`, calibrated on `pictures`.
 
-    Calibrate on training pictures, never on those that measure it. The detection head's box arithmetic stays
-    float: it spans hundreds of pixels, which 8 bits cannot. So do the first layers, where thin smoke is a faint
-    contrast beside a bright sky: they are a tenth of the work, and two thirds of what rounding does to the scores.
+    Calibrate on training pictures, never on those that measure it. What says where a box lies stays float: it spans
+    hundreds of pixels, which 8 bits cannot. So do the first layers, where thin smoke is a faint contrast beside a
+    bright sky: they are a tenth of the work, and two thirds of what rounding does to the scores.
     """
     try:
         import nncf
@@ -52,7 +53,7 @@ def quantise(source: Path, target: Path, pictures: Sequence[Path]) -> Path:
     model.reshape([1, 3, HEIGHT, WIDTH])
     names = {op.get_friendly_name(): op.get_type_name() for op in model.get_ops()}
     kept = [n for n, kind in names.items() if n.startswith(HEAD) and (kind != "Convolution" or "/dfl/" in n)]
-    kept += [n for n in names if n.startswith(FIRST)]
+    kept += [n for n in names if n.startswith((*FIRST, BOXES))]
     result = nncf.quantize(
         model,
         nncf.Dataset(chosen, blob),

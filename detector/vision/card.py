@@ -50,6 +50,7 @@ class ModelCard(BaseModel):
     iou: float = Field(default=0.5, gt=0, lt=1)
     origin: str = ""
     licence: str = ""
+    training: str = ""
 
     def threshold(self, label: str) -> float:
         """Of the views' common score, from which on a find of this class counts."""
