@@ -6,7 +6,9 @@ Imported only where torch is wanted.
 
 from __future__ import annotations
 
+import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +151,8 @@ def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, thre
     finished = out / "finished"
     if resume and finished.is_file():
         return _checkpoints(last.parent)
+    if resume:
+        _mend(last)
     resume = resume and last.is_file()  # interrupted before its first epoch ended: begin anew
     settings: dict[str, Any] = {
         "model": str(last) if resume else "yolov8s.yaml",
@@ -196,6 +200,25 @@ def fit(data: Path, weights: Path, out: Path, budget: Budget, *, seed: int, thre
     trainer.train()
     finished.touch()
     return _checkpoints(last.parent)
+
+
+def _mend(last: Path) -> None:
+    """A kill in the middle of a write leaves a torn file. ``last`` is written first and the epoch's checkpoint after it
+    with the same bytes, so one of the two is whole, or the epoch before is."""
+    for checkpoint in reversed(_checkpoints(last.parent)):
+        if _is_torn(checkpoint):
+            checkpoint.unlink()
+            if not _is_torn(last):
+                shutil.copyfile(last, checkpoint)
+        elif _is_torn(last):
+            shutil.copyfile(checkpoint, last)
+    if _is_torn(last):
+        last.unlink(missing_ok=True)
+
+
+def _is_torn(checkpoint: Path) -> bool:
+    """Whether it is no whole zip, as torch writes them: the directory comes last."""
+    return not zipfile.is_zipfile(checkpoint)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

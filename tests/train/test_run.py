@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,27 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_ends_in_a_model(dataset
         assert [int(line["epoch"]) for line in csv.DictReader(file)] == list(range(1, CHECKPOINTS + 1))
     (chosen,) = out.glob("blend-0.65/smoke.onnx")
     assert read_card(chosen).views == ["whole", "band"]
+
+
+def test_a_checkpoint_torn_by_a_kill_is_mended(tmp_path: Path) -> None:
+    """The newest from what was written just before it, or what was to be gone on from by the newest that is whole."""
+    from detector.train.fit import _mend
+
+    def write(name: str, epoch: int, whole: bool) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("data", f"epoch {epoch}" * 100)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content if whole else content[:200])
+        return tmp_path / name
+
+    last, torn = write("last.pt", 1, True), write("epoch1.pt", 1, False)
+    write("epoch0.pt", 0, True)
+    _mend(last)
+    assert torn.read_bytes() == last.read_bytes()
+    write("last.pt", 2, False)
+    _mend(last)
+    assert last.read_bytes() == torn.read_bytes()
+    for name in ("last.pt", "epoch0.pt", "epoch1.pt"):
+        write(name, 0, False)
+    _mend(last)
+    assert list(tmp_path.iterdir()) == []
