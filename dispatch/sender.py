@@ -40,7 +40,7 @@ _LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
 _BATCH = 1000
 # Outcomes are recorded together, with their own times: what is to be sent goes before the paperwork of what was sent.
 _GATHER_S, _GATHER_AT_MOST_S = 0.1, 1.0
-_EXPAND = 100  # call-outs in one transaction: it holds their incidents' locks
+_EXPAND = 250  # call-outs in one transaction: it holds their incidents' locks, a tenth of a second in a surge
 # Channels without budget and bundles, whose fresh notices need not be claimed apart.
 _STRAIGHT = frozenset({"mqtt"})
 # channel -> first wait and longest wait between attempts, seconds.
