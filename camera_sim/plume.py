@@ -244,17 +244,15 @@ def _paint(picture: U8, depth: Depth, look: Air, range_m: float, whiteness: floa
 def visible(depth: Depth | None, clearness: float) -> bool:
     """Whether a sharp-eyed person would see the smoke: enough pixels of which smoke, seen
     through the air before it, makes up enough."""
-    return depth is not None and int(np.count_nonzero(_seen(depth, clearness))) >= VISIBLE_PIXELS
+    return visible_box(depth, clearness) is not None
 
 
 def visible_box(depth: Depth | None, clearness: float) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom, in pixels, of what such a person would see; None where that is nothing."""
-    if depth is None or not visible(depth, clearness):
+    if depth is None:
         return None
-    rows, columns = np.nonzero(_seen(depth, clearness))
+    rows, columns = np.nonzero((1 - np.exp(-depth.tau)) * clearness > VISIBLE_SHARE)
+    if rows.size < VISIBLE_PIXELS:
+        return None
     left, top = depth.x0 + int(columns.min()), depth.y0 + int(rows.min())
     return left, top, depth.x0 + int(columns.max()) + 1, depth.y0 + int(rows.max()) + 1
-
-
-def _seen(depth: Depth, clearness: float) -> npt.NDArray[np.bool_]:
-    return (1 - np.exp(-depth.tau)) * clearness > VISIBLE_SHARE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
 
 from dispatch import message, whose
 from dispatch.region import Region
@@ -27,18 +27,13 @@ _JOURNALLED = 5  # candidates kept in the journal
 _DISPATCHABLE = (State.SUSPECTED, State.REVIEWED, State.DISPATCHED)
 
 
-_LATER = aliased(Callout)
 # Whom an incident's call-outs told since it was last handed over: whoever was told before that was told of another's.
 _TOLD = (
     select(Callout.incident_id, Callout.cause, Notice.person_id)
     .join(Notice, Notice.callout_id == Callout.id)
     .where(
         Callout.incident_id.in_(bindparam("ids", expanding=True)),
-        Callout.id
-        >= select(func.coalesce(func.max(_LATER.id), 0))
-        .where(_LATER.incident_id == Callout.incident_id, _LATER.cause.startswith("transfer:"))
-        .correlate(Callout)
-        .scalar_subquery(),
+        Callout.id >= message.handed_over(Callout.incident_id),
     )
 )
 

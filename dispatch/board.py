@@ -16,9 +16,10 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from dispatch.channels.mqtt import Connection
+from dispatch.message import handed_over
 from server.admin.brokerusers import ROOT
 from server.db import Database
 from server.domain.lifecycle import OPEN_STATES, Event, State
@@ -172,13 +173,6 @@ def _open_for(session: Session, incident_ids: Collection[int]) -> dict[str, byte
             .distinct()
         )
     }
-    later = aliased(Callout)
-    handed_over = (
-        select(func.coalesce(func.max(later.id), 0))
-        .where(later.incident_id == Incident.id, later.cause.startswith("transfer:"))
-        .correlate(Incident)
-        .scalar_subquery()
-    )
     rows = session.execute(
         select(Notice.person_id, Notice.payload, Incident.id, Incident.state)
         .join(Incident, Incident.id == Notice.incident_id)
@@ -188,7 +182,7 @@ def _open_for(session: Session, incident_ids: Collection[int]) -> dict[str, byte
             Notice.channel == "mqtt",
             Incident.state.in_(_OPEN),
             Callout.kind.not_in(INFORMING),
-            Callout.id >= handed_over,
+            Callout.id >= handed_over(Incident.id),
         )
         .order_by(Incident.opened_at, Incident.id, Notice.created_at, Notice.callout_id)
     ).all()

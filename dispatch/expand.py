@@ -18,7 +18,7 @@ from dispatch.reach import Links, Reach, may_accept
 from dispatch.region import Region
 from dispatch.roster import Roster
 from server.domain.lifecycle import FINAL_STATES, Event
-from server.domain.policy import Policy, parse_policy
+from server.domain.policy import Policy, Step, parse_policy
 from server.models import Callout, Incident
 from server.models.notice import INFORMING
 from server.services import incidents, notices, outcomes
@@ -101,7 +101,7 @@ class Expander:
             if is_unreached(callout) and not outcomes.any_reached(session, callout.incident_id, told):
                 outcomes.call_next(session, callout, now)
             return []
-        made = notices.expand(callout, self._drafts(batch, callout, fresh), now, claimed)
+        made = notices.expand(callout, self._drafts(batch, callout, first, step, fresh), now, claimed)
         if not made:
             # So that the ladder's next rung and the console know.
             reason = "nobody holds this post"
@@ -112,10 +112,11 @@ class Expander:
                 outcomes.call_next(session, callout, now)
         return batch.tell(callout, made)
 
-    def _drafts(self, batch: Batch, callout: Callout, calls: Sequence[Call]) -> Iterator[Draft]:
+    def _drafts(
+        self, batch: Batch, callout: Callout, first: Callout, step: Step | None, calls: Sequence[Call]
+    ) -> Iterator[Draft]:
+        """``first`` and its ``step``: what is spoken of (``message.asked``)."""
         policy = self._policy(callout.incident)
-        first = message.asked(batch.session, callout)
-        step = message.step_of(policy, first)
         spoken = first if step else callout
         picture = batch.pictures.get(callout.incident_id)
         for call in {call.person.id: call for call in reversed(calls)}.values():

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, select
+from sqlalchemy.orm import Session, aliased
 
 from dispatch import texts
 from dispatch.region import Region
@@ -114,6 +114,16 @@ def asked(session: Session, callout: Callout) -> Callout:
     while callout.cause.startswith("unreached:"):
         callout = session.get_one(Callout, int(callout.cause.partition(":")[2]))
     return callout
+
+
+def handed_over(incident_id: SQLColumnExpression[int]) -> ColumnElement[int]:
+    """The id of the call-out of an incident's last hand-over, 0 before there is one; for a statement's condition."""
+    later = aliased(Callout)
+    return (
+        select(func.coalesce(func.max(later.id), 0))
+        .where(later.incident_id == incident_id, later.cause.startswith("transfer:"))
+        .scalar_subquery()
+    )
 
 
 def step_of(policy: Policy, callout: Callout) -> Step | None:
