@@ -60,8 +60,6 @@ class Batch:
         self.session = session
         self.region = place
         self.now = now
-        ids = {callout.incident_id for callout in callouts}
-        self.pictures = message.announced_pictures(session, ids)
         # To be written together: notices, lines of journals, and the incidents whose journals those are.
         self._made: list[NewNotice] = []
         self._lines: list[dict[str, Any]] = []
@@ -118,8 +116,9 @@ class Batch:
         notices.write(writes, self._made)
         notices.mark_expanded(writes, done, self.now)
         writes.run()
+        if not self._made or any(notice.attempts == 0 for notice in self._made):
+            wake.request(self.session)  # what is sent from here is recorded in a moment, and that wakes who watches
         self._made, self._lines, self._moved = [], [], {}
-        wake.request(self.session)
 
     def is_elsewhere(self, callout: Callout) -> bool:
         """Whether a place that became better known lies most probably in another grid than the incident's, and nobody

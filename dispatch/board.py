@@ -12,6 +12,7 @@ import json
 import logging
 import threading
 from collections.abc import Collection
+from itertools import islice
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -52,6 +53,7 @@ class Board:
         self._held: dict[str, bytes] = {}  # what the broker keeps, by login
         self._wanted: dict[str, bytes] = {}
         self._seen: dict[int, tuple[object, ...]] = {}  # open incident -> as it was when it was looked at
+        self._changed: dict[int, tuple[object, ...] | None] = {}  # to be looked at, as it is; None: not open any more
 
     def step(self) -> bool:
         """Bring the broker's messages up to the record; True when more is to do. Nothing while the broker is away."""
@@ -93,7 +95,7 @@ class Board:
         if self._connection is None:
             self._subscribed.clear()
             # Another broker may be another memory: all of it is compared again.
-            self._held, self._wanted, self._seen = {}, {}, {}
+            self._held, self._wanted, self._seen, self._changed = {}, {}, {}, {}
             self._connection = Connection(self._broker, "board", self._prepare)
         return self._subscribed.is_set()
 
@@ -119,6 +121,22 @@ class Board:
                 self._held.pop(login, None)
 
     def _look(self, session: Session) -> bool:
+        afresh = not self._changed
+        if afresh:
+            self._changed = self._find_changed(session)
+        part = dict(islice(self._changed.items(), _AT_ONCE))
+        if part:
+            self._wanted |= _open_for(session, part)
+        for number, known in part.items():
+            del self._changed[number]
+            if known is None:
+                del self._seen[number]
+            else:
+                self._seen[number] = known
+        # Through a long list one goes without asking again; what moved in the meantime is looked for at its end.
+        return bool(self._changed) or not afresh
+
+    def _find_changed(self, session: Session) -> dict[int, tuple[object, ...] | None]:
         # The ladder tells further people without moving the incident.
         last_told = (
             select(func.max(Callout.id))
@@ -132,17 +150,8 @@ class Board:
             )
         )
         now = {row.id: tuple(row) for row in rows}
-        changed = [number for number, known in now.items() if self._seen.get(number) != known]
-        changed += [number for number in self._seen if number not in now]
-        part = changed[:_AT_ONCE]
-        if part:
-            self._wanted |= _open_for(session, part)
-        for number in part:
-            if number in now:
-                self._seen[number] = now[number]
-            else:
-                del self._seen[number]
-        return len(part) < len(changed)
+        moved = {number: known for number, known in now.items() if self._seen.get(number) != known}
+        return moved | {number: None for number in self._seen if number not in now}
 
     def _publish(self, *, whole: bool) -> None:
         """``whole``: every open incident was looked at, so what is wanted for nobody can go."""

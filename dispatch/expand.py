@@ -118,12 +118,11 @@ class Expander:
         """``first`` and its ``step``: what is spoken of (``message.asked``)."""
         policy = self._policy(callout.incident)
         spoken = first if step else callout
-        picture = batch.pictures.get(callout.incident_id)
         for call in {call.person.id: call for call in reversed(calls)}.values():
             facts = message.facts_of(batch.region, spoken, policy, call.part, self._zone)
             for channel, wait in self._reach.of(call.person):
                 tails = self._links.tails(callout, step, call.person, batch.now) if channel == "sms" else ()
-                payload = message.compose(callout, policy, facts, call.person.language, channel, picture, tails)
+                payload = message.compose(callout, policy, facts, call.person.language, channel, tails)
                 if channel == "voice":
                     payload["accepts"] = may_accept(callout, step, call.person)
                 yield Draft(call.person, channel, payload, wait)
@@ -131,9 +130,8 @@ class Expander:
     def _informing(self, batch: Batch, callout: Callout) -> Iterator[Draft]:
         policy, person = self._policy(callout.incident), inform.who(batch.session, callout)
         facts = message.facts_of(batch.region, callout, policy, person.name, self._zone)
-        picture = batch.pictures.get(callout.incident_id)
         for other, channel in inform.others(batch.session, callout, person):
-            yield Draft(other, channel, message.compose(callout, policy, facts, other.language, channel, picture))
+            yield Draft(other, channel, message.compose(callout, policy, facts, other.language, channel))
 
     def _policy(self, incident: Incident) -> Policy:
         """The incident's policy; a version never changes, so each is read once."""

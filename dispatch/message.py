@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, bindparam, func, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, func, select
 from sqlalchemy.orm import Session, aliased
 
 from dispatch import texts
 from dispatch.region import Region
 from dispatch.texts import Facts
 from server.domain.policy import Key, Policy, Step
-from server.models import Callout, Incident, Sighting
+from server.models import Callout, Incident
 from server.models.notice import INFORMING
 
 # What a ladder's step waits for -> the first half of its sentence's key.
@@ -28,12 +28,11 @@ def compose(
     facts: Facts,
     language: str,
     channel: str,
-    picture: str | None,
     tails: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The payload of one notice, all but its id. ``picture``: the digest of the sighting's; ``tails``: what may follow
-    a text, the best first."""
+    """The payload of one notice, all but its id. ``tails``: what may follow a text, the best first."""
     incident = callout.incident
+    picture = incident.first_picture
     return words(facts, language, channel, tails) | {
         "incident": incident.code,
         "rung": callout.rung,
@@ -138,19 +137,6 @@ def _place(place: Region, incident: Incident) -> tuple[str, ...]:
         return place.names(incident.grid_code)
     camera = (incident.camera.name,) if incident.camera is not None else ()
     return place.names(incident.county_code) + camera
-
-
-_ANNOUNCED = (
-    select(Sighting.incident_id, Sighting.picture_sha256)
-    .where(Sighting.incident_id.in_(bindparam("ids", expanding=True)), Sighting.picture_sha256.is_not(None))
-    .order_by(Sighting.received_at.desc())
-)
-
-
-def announced_pictures(session: Session, incident_ids: Collection[int]) -> dict[int, str]:
-    """The digest of each incident's first picture. It may still be on its way: the sighting announced it."""
-    rows = session.execute(_ANNOUNCED, {"ids": list(incident_ids)})
-    return {incident_id: digest for incident_id, digest in rows if digest is not None}
 
 
 def _radius(incident: Incident) -> float | None:

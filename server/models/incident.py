@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
 from server.domain.clocks import Entry
 from server.domain.lifecycle import OPEN_STATES, Event, State
@@ -79,6 +79,8 @@ class Incident(Base):
         back_populates="incident", order_by="JournalEntry.seq", viewonly=True
     )
     sightings: Mapped[list[Sighting]] = relationship(order_by="Sighting.received_at", viewonly=True)
+    # The digest of its first picture, which may still be on its way; known where ``incidents.lock_all`` asked for it.
+    first_picture: Mapped[str | None] = query_expression()
 
 
 class JournalEntry(Base):

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import holidays
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, or_, select
+from sqlalchemy.orm import Session, contains_eager, lazyload
 
 from server.models import Absence, CalendarDay, Division, Duty, Person
 
@@ -76,11 +76,14 @@ _SINCE: BindParameter[datetime] = bindparam("since")
 _UNTIL: BindParameter[datetime] = bindparam("until")
 
 
-def holding(which: ColumnElement[bool]) -> Select[Duty]:
-    """The duties that a ``Rota`` reads; ``which``: the condition on ``Duty``. Made once where it is often used."""
+def holding(which: ColumnElement[bool]) -> Select[Duty, bool]:
+    """The duties that a ``Rota`` reads, each with whether its person is away in that time; ``which``: the condition on
+    ``Duty``. Made once where it is often used."""
+    away = exists().where(Absence.person_id == Duty.person_id, Absence.starts_at < _UNTIL, Absence.ends_at > _SINCE)
     return (
-        select(Duty)
-        .join(Person, Person.id == Duty.person_id)
+        select(Duty, away)
+        .join(Duty.person)
+        .options(contains_eager(Duty.person).lazyload(Person.area))
         .where(
             which,
             or_(Duty.starts_at.is_(None), Duty.starts_at < _UNTIL),
@@ -101,7 +104,7 @@ class Rota:
     def __init__(
         self,
         session: Session,
-        held: Select[Duty],
+        held: Select[Duty, bool],
         since: datetime,
         until: datetime,
         *,
@@ -110,11 +113,13 @@ class Rota:
         **values: object,
     ) -> None:
         self._since, self._until, self._zone = since, until, zone
-        rows = session.scalars(held, {"since": since, "until": until} | values)
+        rows = session.execute(held, {"since": since, "until": until} | values)
         self._duties: dict[tuple[str, str], list[Duty]] = defaultdict(list)
-        for duty in rows:
+        somebody_away = False
+        for duty, away in rows:
             self._duties[duty.division_code, duty.post].append(duty)
-        self._absences = _absences(session, since, until)
+            somebody_away |= away
+        self._absences = _absences(session, since, until) if somebody_away else {}
         by_calendar = any(duty.days in ("work", "rest") for found in self._duties.values() for duty in found)
         self._calendar = calendar(session, country) if by_calendar else None
 
@@ -176,6 +181,7 @@ class Rota:
 _AWAY = (
     select(Absence, Person)
     .outerjoin(Person, Person.id == Absence.substitute_id)
+    .options(lazyload(Person.area))
     .where(Absence.starts_at < _UNTIL, Absence.ends_at > _SINCE)
     .order_by(Absence.starts_at, Absence.id)
 )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session, lazyload, with_expression
 from sqlalchemy.orm.attributes import set_committed_value
 
 from server import wake
@@ -16,7 +16,7 @@ from server.domain.clocks import CLOCK_BACK, RECEIVED, last_move, standing
 from server.domain.errors import AlreadyAnswered, Invalid, Missing, NotAllowedNow, TooLate
 from server.domain.lifecycle import ANNOTATIONS, UNDOABLE, Event, State, after
 from server.domain.policy import parse_policy
-from server.models import Callout, Division, Incident, JournalEntry, Picture
+from server.models import Callout, Division, Incident, JournalEntry, Picture, Sighting
 from server.models.incident import SEALED
 from server.services import actors, deadlines, journal, opening
 from server.services.actors import Actor
@@ -54,18 +54,26 @@ def lock(session: Session, code: str) -> Incident:
     return found
 
 
+_FIRST_PICTURE = (
+    select(Sighting.picture_sha256)
+    .where(Sighting.incident_id == Incident.id, Sighting.picture_sha256.is_not(None))
+    .order_by(Sighting.received_at)
+    .limit(1)
+    .scalar_subquery()
+)
 _LOCKED = (
     select(Incident)
     .where(Incident.id.in_(bindparam("ids", expanding=True)))
     .order_by(Incident.opened_at, Incident.id)
     .with_for_update(of=Incident)
     .options(lazyload(Incident.policy))  # kilobytes of JSON with each
+    .options(with_expression(Incident.first_picture, _FIRST_PICTURE))
     .execution_options(populate_existing=True)
 )
 
 
 def lock_all(session: Session, ids: Collection[int]) -> dict[int, Incident]:
-    """Many incidents by id, locked in the one order in which every writer takes them."""
+    """Many incidents by id, each with its first picture, locked in the one order in which every writer takes them."""
     return {incident.id: incident for incident in session.scalars(_LOCKED, {"ids": list(ids)})}
 
 
