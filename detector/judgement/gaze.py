@@ -15,7 +15,7 @@ from detector.vision.card import ViewName
 from detector.vision.gate import FEW, Gate, Grey, Levels, Usual, change_between, grey, small
 from detector.vision.model import Detection, Model
 from detector.vision.skyline import Horizon
-from detector.vision.views import agree, look, scaled, views
+from detector.vision.views import judge, look, scaled, views
 
 STIR_S = 5.0
 """What moves is told from a picture at least so much older: within a second a distant plume hardly changes."""
@@ -35,6 +35,7 @@ class Gaze:
         self._horizon = horizon or Horizon()
         self._gate = Gate() if gated else None
         self._found: dict[ViewName, list[Detection]] = {}
+        self._judgement: list[Detection] = []
         self._size: tuple[int, int] | None = None
         self._usual = Usual()
         self._lately: deque[tuple[float, Grey]] = deque()
@@ -56,6 +57,7 @@ class Gaze:
         closely, self._size = closely or frame.size != self._size, frame.size
         thumbnail = small(frame.image)
         picture = grey(thumbnail)
+        changed = False
         for view in views(model.card, height, self._horizon.at(thumbnail)):
             rows = view.top / height, view.bottom / height
             if self._gate is not None:
@@ -67,9 +69,12 @@ class Gaze:
                 self._gate.judged(view.name, picture, frame.monotonic)
             self._found[view.name] = look(model, frame.image, view)
             self.inferences += 1
+            changed = True
+        if changed:
+            self._judgement = judge(model, frame.image, self._found)
         hits = [
             Hit(frame.captured_at, as_fractions(each.box, width, height), each.confidence, each.label)
-            for each in scaled(model.card, agree(self._found), confidence)
+            for each in scaled(model.card, self._judgement, confidence)
         ]
         stirred = self._stirred(hits, picture, frame.monotonic)
         self._usual.learn(picture)

@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--version", default="0")
     export.add_argument("--size", type=_size, default=(640, 640), help="input, WIDTH or WIDTHxHEIGHT")
     export.add_argument("--confidence", type=float, default=0.25, help="operating threshold for the card")
-    export.add_argument("--band", action="store_true", help="look along the skyline at twice the size too")
+    export.add_argument(
+        "--band", action="store_true", help="look along the skyline at twice the size, and at small smoke in detail"
+    )
     export.add_argument("--iou", type=float, default=0.5, help="suppression overlap for the card")
     export.add_argument("--origin", default="", help="where the weights come from")
     export.add_argument("--training", default="", help="what they were trained on, one line")
@@ -139,7 +141,7 @@ def _export(options: argparse.Namespace) -> int:
         "version": options.version,
         "input": options.size,
         "confidence": options.confidence,
-        "views": ["whole", "band"] if options.band else ["whole"],
+        "views": ["whole", "band", "detail"] if options.band else ["whole"],
         "thresholds": {},
         "iou": options.iou,
         "licence": "AGPL-3.0-or-later",

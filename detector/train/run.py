@@ -44,7 +44,7 @@ def _facts(
         "name": "smoke",
         "version": options.out.name,
         "input": (640, 640),
-        "views": ["whole", "band"],
+        "views": ["whole", "band", "detail"],
         "iou": 0.5,
         "licence": "AGPL-3.0-or-later",
         "origin": f"fine-tuned from {options.weights.name}",

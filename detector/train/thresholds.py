@@ -21,7 +21,7 @@ from detector.measure.evaluate import RECALL_IOU, SIZES
 from detector.measure.metrics import Box, iou
 from detector.vision.model import Detection, Model
 from detector.vision.skyline import Horizon
-from detector.vision.views import agree, look, views
+from detector.vision.views import judge, look, views
 
 Scores = Mapping[str, float]
 """By class: of a picture the highest, or the thresholds."""
@@ -60,7 +60,7 @@ def look_at(model: Model, chosen: Sequence[Picture]) -> list[Look]:
             continue
         image = np.asarray(read, np.uint8)
         shown = views(model.card, image.shape[0], Horizon().at(image))
-        found = agree({view.name: look(model, image, view) for view in shown})
+        found = judge(model, image, {view.name: look(model, image, view) for view in shown})
         result.append(Look(picture, (image.shape[0], image.shape[1]), found))
     return result
 

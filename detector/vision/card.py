@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from detector.errors import ModelError
 
 KNOWN_LABELS = frozenset({"smoke", "fire"})
-ViewName = Literal["whole", "band"]
+ViewName = Literal["whole", "band", "detail"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -25,6 +25,13 @@ def _as_list(value: Any) -> Any:
 def _as_pair(value: Any) -> Any:
     """One number means a square input."""
     return [value, value] if isinstance(value, int) else value
+
+
+def _beside_details(value: list[ViewName]) -> list[ViewName]:
+    """Of what a detail is taken, another view has to say first."""
+    if not set(value) - {"detail"}:
+        raise ValueError("name the whole, the band or both: a detail is of what they find")
+    return value
 
 
 class ModelCard(BaseModel):
@@ -45,7 +52,7 @@ class ModelCard(BaseModel):
     input: Annotated[tuple[int, int], BeforeValidator(_as_pair)]
     letterbox: int = Field(default=114, ge=0, le=255)
     confidence: Threshold = 0.25
-    views: list[ViewName] = Field(default=["whole"], min_length=1)
+    views: Annotated[list[ViewName], AfterValidator(_beside_details)] = ["whole"]
     thresholds: dict[str, Threshold] = {}
     iou: float = Field(default=0.5, gt=0, lt=1)
     origin: str = ""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a model is shown of a picture: the whole, and the band along the skyline at twice the size.
+"""What a model is shown of a picture: the whole, the band along the skyline at twice the size, and what is small and
+may be smoke once more as a detail, at three times the size.
 
 A plume 3 km away is a dozen pixels high, and it stands at the skyline. Half the picture's height, in full width and
-at twice the network's width, costs twice the whole; tiles of the same magnification overlap and cost three times.
+at twice the network's width, costs twice the whole; tiles of the same magnification overlap and cost three times. A
+detail costs as much as the whole, and few pictures have anything to look at so closely.
 
-The views are two witnesses. Smoke is seen by both, the band surer of the small and the whole of the large; most of
-what is taken for smoke by mistake is a mistake of one of them. So a find's score is the mean of the log-odds that both
-give it.
+The views are witnesses of one thing. Smoke is seen by all, the nearer ones surer of the small and the whole of the
+large; most of what is taken for smoke by mistake is a mistake of one of them. So a find's score is the mean of the
+log-odds that all give it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,16 @@ from detector.vision.skyline import Horizon
 BAND_SHARE = 0.5
 """Of the picture's height."""
 ZOOM = 2
+DETAIL_SHARE = 1 / 3
+"""Of the picture's width and height: of 1080p, a network 640 wide is shown the camera's own pixels."""
+AROUND = 1.7
+"""A detail is at least so many times as wide and as high as the find that it is of."""
+DETAILS = 4
+"""So many in a picture, at most."""
+DOUBTFUL = 0.02
+"""Common score of the other views from which on smoke is worth a detail: one clean picture in six has such a find."""
+SMALL = 0.02
+"""Share of the picture below which it is: of what is larger a detail shows no more."""
 LEAST = 0.01
 """A network score so low is none, and what a view that shows nothing at a place says of it."""
 SAME = 0.7
@@ -45,18 +57,19 @@ class View:
 
 
 def views(card: ModelCard, height: int, horizon: float) -> list[View]:
-    """The views of a picture `height` pixels high whose skyline is at the share `horizon` of it, from the top."""
+    """The views of a picture `height` pixels high whose skyline is at the share `horizon` of it, from the top. Of what
+    a detail is taken, they have to say first (`judge`)."""
     half = max(1, round(BAND_SHARE * height))
     top = min(max(round(horizon * height - half / 2), 0), height - half)
     placed = {"whole": View("whole", 0, height, 1), "band": View("band", top, top + half, ZOOM)}
-    return [placed[name] for name in card.views]
+    return [placed[name] for name in card.views if name in placed]
 
 
 def look(model: Model, image: Image, view: View) -> list[Detection]:
     """What `model` sees in one view of `image` (BGR): the network's own scores, in pixels of the picture."""
     part = image[view.top : view.bottom]
     found = model.detect(part, LEAST) if view.zoom == 1 else model.detect(part, LEAST, view.zoom)
-    return [replace(each, box=_lowered(each, view.top)) for each in found]
+    return [replace(each, box=_moved(each, 0, view.top)) for each in found]
 
 
 def agree(found: Mapping[ViewName, Sequence[Detection]]) -> list[Detection]:
@@ -80,6 +93,44 @@ def agree(found: Mapping[ViewName, Sequence[Detection]]) -> list[Detection]:
     return sorted(things, key=lambda each: -each.confidence)
 
 
+def judge(model: Model, image: Image, found: Mapping[ViewName, Sequence[Detection]]) -> list[Detection]:
+    """All that a model has to say of `image`, before any threshold, surest first. `found`: what it saw in the `views`.
+
+    Where its card asks for details, each small thing that may be smoke is looked at in one, and the mean is of all
+    views; what is not looked at so closely keeps its score.
+    """
+    things = agree(found)
+    if "detail" not in model.card.views:
+        return things
+    height, width = image.shape[:2]
+    small = [each for each in things if each.label == "smoke" and _area(each) < SMALL * width * height]
+    doubtful = [each for each in small if each.confidence >= DOUBTFUL][:DETAILS]
+    told = {each: _with_detail(each, _detail(model, image, each), len(found)) for each in doubtful}
+    return sorted((told.get(each, each) for each in things), key=lambda each: -each.confidence)
+
+
+def _detail(model: Model, image: Image, thing: Detection) -> list[Detection]:
+    """What is seen around a find in a part of the picture as wide and as high as `DETAIL_SHARE`, or `AROUND`."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = thing.box
+    share = min(1.0, max(DETAIL_SHARE, AROUND * (x2 - x1) / width, AROUND * (y2 - y1) / height))
+    wide, high = round(share * width), round(share * height)
+    left = min(max(round((x1 + x2 - wide) / 2), 0), width - wide)
+    top = min(max(round((y1 + y2 - high) / 2), 0), height - high)
+    found = model.detect(image[top : top + high, left : left + wide], LEAST)
+    return [replace(each, box=_moved(each, left, top)) for each in found]
+
+
+def _with_detail(thing: Detection, seen: Sequence[Detection], views: int) -> Detection:
+    """A find of so many views with what a detail says of it; by the detail's box where that is surer than they are."""
+    alike = _same([thing, *seen])[0, 1:]
+    best = max((each for each, same in zip(seen, alike, strict=True) if same), key=_confidence, default=None)
+    said = _log_odds(best.confidence if best else LEAST)
+    together = _probability((views * _log_odds(thing.confidence) + said) / (views + 1))
+    surer = best is not None and best.confidence > thing.confidence
+    return replace(thing, confidence=together, box=best.box if best is not None and surer else thing.box)
+
+
 def scaled(card: ModelCard, finds: Sequence[Detection], confidence: float) -> list[Detection]:
     """Finds with their class's threshold put at the card's `confidence` by a shift of their odds, so that one threshold
     holds for all; those at or above `confidence`, surest first.
@@ -92,12 +143,21 @@ def scaled(card: ModelCard, finds: Sequence[Detection], confidence: float) -> li
 def look_all(model: Model, image: Image, horizon: Horizon, confidence: float) -> list[Detection]:
     """All views of one picture, as one judgement."""
     shown = views(model.card, image.shape[0], horizon.at(image))
-    return scaled(model.card, agree({view.name: look(model, image, view) for view in shown}), confidence)
+    return scaled(model.card, judge(model, image, {view.name: look(model, image, view) for view in shown}), confidence)
 
 
-def _lowered(find: Detection, rows: int) -> tuple[float, float, float, float]:
+def _moved(find: Detection, columns: int, rows: int) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = find.box
-    return x1, y1 + rows, x2, y2 + rows
+    return x1 + columns, y1 + rows, x2 + columns, y2 + rows
+
+
+def _area(find: Detection) -> float:
+    x1, y1, x2, y2 = find.box
+    return (x2 - x1) * (y2 - y1)
+
+
+def _confidence(find: Detection) -> float:
+    return find.confidence
 
 
 def _log_odds(score: float) -> float:

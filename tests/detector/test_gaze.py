@@ -15,7 +15,7 @@ from detector.judgement.gaze import Gaze
 from detector.vision.gate import FORCED_S
 from detector.vision.model import Detection
 from tests.detector.make import START
-from tests.detector.test_views import BOTH, ScriptedModel, card, landscape
+from tests.detector.test_views import ALL, BOTH, ScriptedModel, card, landscape
 
 SEEN = [Detection((10, 10, 50, 40), 0.5, "smoke")]
 
@@ -62,6 +62,16 @@ def test_a_still_picture_keeps_its_judgement() -> None:
     [hit] = gaze.look(sees, frame, 0.1)
     assert sees.shown == []
     assert (hit.at, hit.confidence) == (frame.captured_at, before.confidence)
+
+
+def test_a_detail_is_looked_at_when_a_view_was() -> None:
+    """It belongs to the judgement: with a picture in which nothing changed that stands as a whole."""
+    camera, sees = Camera(), ScriptedModel(card(views=ALL, thresholds={"smoke": 0.1}), SEEN, [], [])
+    gaze = settled(camera, sees)
+    gaze.look(sees, camera.frame(), 0.01)
+    assert sees.shown == []
+    gaze.look(sees, camera.frame(smoke=40, at=(300, 440)), 0.01)
+    assert [shape for shape, _, _ in sees.shown] == [(480, 640), (160, 213)]
 
 
 def test_light_that_changes_everywhere_is_no_change() -> None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
@@ -16,23 +19,29 @@ from detector.vision.views import LEAST, agree, look_all, views
 
 BASIC = {"name": "scripted", "sha256": "0" * 64, "classes": ["smoke", "fire"], "input": 640, "confidence": 0.2}
 BOTH = ["whole", "band"]
+ALL = [*BOTH, "detail"]
 ASKED = {"smoke": 0.1, "fire": 0.3}
 Shown = tuple[tuple[int, int], int, float]
 
 
 class ScriptedModel:
-    """Sees what it is told to see in whole and band; remembers what it was shown: (height, width), zoom, threshold."""
+    """Sees what it is told to see in whole, band and any detail of a picture of 640 × 480; remembers what it was shown:
+    (height, width), zoom, threshold."""
 
     backend = "script"
 
-    def __init__(self, card: ModelCard, whole: list[Detection], band: list[Detection]) -> None:
+    def __init__(
+        self, card: ModelCard, whole: list[Detection], band: list[Detection], detail: Sequence[Detection] = ()
+    ) -> None:
         self.card = card
         self.shown: list[Shown] = []
         self._sees = {1: whole, 2: band}
+        self._detail = detail
 
     def detect(self, image: Image, confidence: float, zoom: int = 1) -> list[Detection]:
         self.shown.append(((image.shape[0], image.shape[1]), zoom, confidence))
-        return [each for each in self._sees[zoom] if each.confidence >= confidence]
+        seen = self._detail if max(image.shape) < 640 else self._sees[zoom]
+        return [each for each in seen if each.confidence >= confidence]
 
 
 def card(**more: object) -> ModelCard:
@@ -126,12 +135,60 @@ def test_what_both_views_see_is_one_find() -> None:
     assert [each.label for each in found] == ["smoke", "smoke", "fire", "smoke"]
 
 
+def test_small_smoke_is_looked_at_in_detail() -> None:
+    """A third of the picture around it, as a third witness: what it confirms gets surer, by its box where that is the
+    surest, and what it does not see pales."""
+    place = (300.0, 200.0, 330.0, 220.0)
+    wide, high, left, top = 213, 160, 208, 130
+    seen = smoke(0.8, (place[0] - left + 2, place[1] - top, place[2] - left, place[3] - top))
+    asked = card(views=ALL)
+    confirmed = ScriptedModel(asked, [smoke(0.2, place)], [], [seen])
+    denied = ScriptedModel(asked, [smoke(0.2, place)], [], [smoke(0.9, (0, 0, 20, 20))])
+    unasked = ScriptedModel(card(views=BOTH), [smoke(0.2, place)], [], [seen])
+    found = {
+        name: look_all(model, landscape(0.5), Horizon(0.9), 0.0001)[0]
+        for name, model in {"confirmed": confirmed, "denied": denied, "unasked": unasked}.items()
+    }
+    assert confirmed.shown[2:] == [((high, wide), 1, LEAST)]
+    assert len(unasked.shown) == 2
+    assert found["denied"].confidence < found["unasked"].confidence < found["confirmed"].confidence
+    assert found["confirmed"].box == (302.0, 200.0, 330.0, 220.0)
+    assert found["denied"].box == place
+    three = [math.log(share / (1 - share)) for share in (0.2, LEAST, 0.8)]
+    assert found["confirmed"].confidence == pytest.approx(1 / (1 + math.exp(-sum(three) / 3)))
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        smoke(0.5, (100, 100, 300, 300)),  # large: a detail shows no more
+        smoke(0.5, (300, 200, 330, 220), "fire"),
+        smoke(0.03, (300, 200, 330, 220)),  # next to nothing: 0.018 with a band that sees none
+    ],
+)
+def test_what_is_worth_no_detail_gets_none(thing: Detection) -> None:
+    """Its score stays what the views say."""
+    model = ScriptedModel(card(views=ALL), [thing], [])
+    assert look_all(model, landscape(0.5), Horizon(0.9), 0.0001) == agree({"whole": [thing], "band": []})
+    assert len(model.shown) == 2
+
+
+def test_a_picture_full_of_doubts_costs_no_more_than_four_details() -> None:
+    """Those of the surest; at a corner the detail lies within the picture."""
+    many = [smoke(0.9 - 0.05 * number, (60.0 * number, 0.0, 60.0 * number + 20, 15.0)) for number in range(9)]
+    model = ScriptedModel(card(views=ALL), many, [])
+    assert len(look_all(model, landscape(0.5), Horizon(0.9), 0.0001)) == 9
+    assert [shape for shape, _, _ in model.shown[2:]] == [(160, 213)] * 4
+
+
 def test_nothing_is_nothing() -> None:
     """No finds, no score."""
     assert agree({"whole": [], "band": []}) == []
 
 
-@pytest.mark.parametrize("given", [{"views": ["middle"]}, {"views": []}, {"thresholds": {"smoke": 1.5}}])
+@pytest.mark.parametrize(
+    "given", [{"views": ["middle"]}, {"views": []}, {"views": ["detail"]}, {"thresholds": {"smoke": 1.5}}]
+)
 def test_views_and_thresholds_that_are_none_are_refused(given: dict[str, object]) -> None:
     """Unknown names and impossible thresholds on a card."""
     with pytest.raises(ValidationError):

@@ -38,7 +38,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_ends_in_a_model(dataset
     with (out / "fit/results.csv").open() as file:
         assert [int(line["epoch"]) for line in csv.DictReader(file)] == list(range(1, CHECKPOINTS + 1))
     (chosen,) = out.glob("blend-0.65/smoke.onnx")
-    assert read_card(chosen).views == ["whole", "band"]
+    assert read_card(chosen).views == ["whole", "band", "detail"]
 
 
 def test_a_checkpoint_torn_by_a_kill_is_mended(tmp_path: Path) -> None:
