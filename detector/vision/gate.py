@@ -26,8 +26,8 @@ CELLS, ACROSS = 6, 5
 """So many cells must have changed in a square so many across: the smallest plume that the model sees covers more."""
 WIDE = 61
 """Cells over which a change counts as light."""
-FORCED_S = 30.0
-"""A view is judged at least so often, whatever the gate says."""
+FORCED_S = 40.0
+"""A view is judged at least so often, whatever the gate says: with ten seconds for a burst still within the minute."""
 FOLLOW = 0.03
 """How much of each picture's change goes into what is usual, once there were 1/`FOLLOW` of them."""
 FEW = 3

@@ -109,7 +109,7 @@ def test_what_grows_slowly_adds_up() -> None:
 
 
 def test_every_view_is_judged_now_and_then() -> None:
-    """Whatever the gate says: at least every half minute."""
+    """Whatever the gate says: within the minute, and time left to confirm."""
     camera, sees = Camera(), model()
     gaze = settled(camera, sees)
     for _ in range(round(FORCED_S / 10)):
