@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ import av
 import cv2
 import numpy as np
 
-from benchmarks import figures
+from benchmarks import figures, pyronear
 from camera_sim.scene import Scene
 from camera_sim.spec import builtin_scenes, load_spec
 from detector.errors import DetectorError
@@ -31,6 +32,7 @@ from detector.judgement.gaze import Gaze
 from detector.measure.dataset import DatasetError, pictures, read_description
 from detector.measure.evaluate import look as see
 from detector.measure.evaluate import report
+from detector.train.torch_setup import TrainingUnavailable
 from detector.vision.light import LightMeter
 from detector.vision.model import SHIPPED, Backend, Model, load_model
 from detector.vision.scenery import Scenery
@@ -138,6 +140,14 @@ def cameras(model: Model, source: Iterator[Image], gated: bool) -> dict[str, Any
     }
 
 
+def pyronears(image: Image, n: int) -> dict[str, Any]:
+    """What Pyronear's network costs, and the cameras that a core can look at with it."""
+    with tempfile.TemporaryDirectory(prefix="straw1530-bench-") as folder:
+        looking = timed(partial(pyronear.predictor(Path(folder)), image), n)
+    each = looking["median"] + timed(keyframe(image)[1], 9)["median"]
+    return {"ms": looking, "cameras_per_core": int(1000 * INTERVAL_S / each)}
+
+
 def exactness(data: Path, most: int) -> dict[str, Any]:
     """The same test pictures by each precision: what is lost and gained."""
     chosen = [picture for picture in pictures(read_description(DATASET), data) if picture.split == "test"]
@@ -155,6 +165,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="labelled pictures: int8 is compared with f32 on them")
     parser.add_argument("--pictures", type=int, default=200, help="of them, at most (default %(default)s)")
     parser.add_argument("--runs", type=int, default=15, help="of each time (default %(default)s)")
+    parser.add_argument("--peer", action="store_true", help="what Pyronear's network costs, beside it (extra: train)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
     scene = next(simulated())
@@ -173,11 +184,13 @@ def main(argv: Sequence[str]) -> int:
             name: {"gate": cameras(model, source(), True), "no_gate": cameras(model, source(), False)}
             for name, source in fleets.items()
         }
+        peer = pyronears(scene, args.runs) if args.peer else None
         lost = exactness(args.data, args.pictures) if args.data else None
-    except (DetectorError, DatasetError, OSError) as error:
+    except (DetectorError, DatasetError, TrainingUnavailable, OSError) as error:
         print(f"straw1530 bench model: {error}", file=sys.stderr)
         return 2
     found = {"model": model.card.sha256, "speed": speed, "cameras_per_core_1080p_10s": per_core, "int8": lost}
+    found |= {"pyronear": peer} if peer else {}
     figures.write(args.json, "model", found)
     f32, int8 = (row["ms"]["together"] for row in speed if row["backend"] == "openvino" and "1080" in row["picture"])
     return 0 if f32 >= 2 * int8 and per_core["simulated, no smoke"]["gate"]["cameras_per_core"] >= 100 else 1
