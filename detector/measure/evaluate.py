@@ -48,14 +48,19 @@ class Seen:
         return not self.picture.labels
 
 
-def look(model: Model, chosen: Iterable[Picture], progress: Callable[[int], None]) -> list[Seen]:
-    """Run `model` over pictures. One that cannot be read is named on stderr and left out."""
+def look(
+    model: Model, chosen: Iterable[Picture], progress: Callable[[int], None], colourless: bool = False
+) -> list[Seen]:
+    """Run `model` over pictures, or what is left of them without their colour. One that cannot be read is named on
+    stderr and left out."""
     result = []
     for number, picture in enumerate(chosen):
         image = cv2.imread(str(picture.path))
         if image is None:
             print(f"\nthe picture {picture.path} cannot be read and is left out", file=sys.stderr)
             continue
+        if colourless:
+            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         rows, columns = image.shape[:2]
         smoke = [label for label in picture.labels if label.name == "smoke"]
         boxes = tuple(
@@ -196,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--baseline", type=Path, help="another model, measured on the same pictures")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--colourless", action="store_true", help="take the colour away, as infrared by night does")
     parser.add_argument("--confidence", type=float, help="operating threshold; default: the model card's")
     parser.add_argument(
         "--choose",
@@ -228,7 +234,7 @@ def measure(
 ) -> dict[str, Any]:
     """One model's report over `chosen`."""
     model = load_model(path, options.backend, threads=options.threads)
-    seen = look(model, chosen, _progress(len(chosen)))
+    seen = look(model, chosen, _progress(len(chosen)), options.colourless)
     threshold = options.confidence or model.card.confidence
     if options.choose is not None:
         threshold = threshold_from(seen, options.choose)
@@ -260,7 +266,7 @@ def main(argv: Sequence[str]) -> int:
             raise DatasetError(f"{options.dataset} has no pictures on its {split} side")
         _tell_unlabelled(description, chosen)
         cameras = frozenset(s.name for s in description.sources if s.group is not None and s.group.table)
-        result: dict[str, Any] = {"dataset": description.name, "split": split}
+        result: dict[str, Any] = {"dataset": description.name, "split": split, "colourless": options.colourless}
         for role, path in (("model", options.model), ("baseline", options.baseline)):
             if path is not None:
                 result[role] = measure(path, chosen, options, cameras)

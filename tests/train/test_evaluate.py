@@ -8,14 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from detector.layouts import read_folder, yolo_root
+from detector.measure import evaluate
 from detector.measure.dataset import DatasetError, Description, Label, Picture, Split, pictures
 from detector.measure.evaluate import Seen, figures, main, report, threshold_from
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, iou, match
 from detector.train.composite import write_composites
 from detector.train.run import described
+from detector.vision.model import Detection
+from tests.detector.test_views import ScriptedModel, card
 from tests.train.conftest import Image
 
 BOX: Box = (10, 10, 20, 20)
@@ -153,6 +157,22 @@ def test_choosing_a_threshold_on_the_test_side_is_refused(dataset: Path, capsys:
     """The command says which side to ask for."""
     assert main([str(dataset), "--choose", "0.05"]) == 1
     assert "validation side only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--colourless"]])
+def test_colour_can_be_taken_away(dataset: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    """As an infrared camera shows it: the model gets three channels of one picture."""
+    spread = 0
+
+    class Watched(ScriptedModel):
+        def detect(self, image: Image, confidence: float, zoom: int = 1) -> list[Detection]:
+            nonlocal spread
+            spread = max(spread, int(np.ptp(image, axis=2).max()))
+            return super().detect(image, confidence, zoom)
+
+    monkeypatch.setattr(evaluate, "load_model", lambda *_, **__: Watched(card(), [], []))
+    assert main([str(dataset), *options]) == 0
+    assert (spread == 0) == bool(options)
 
 
 def test_a_plain_folder_is_a_dataset_too(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
