@@ -1,35 +1,39 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Folders of pictures as others lay them out, read as a dataset: with or without labels, split or not.
 
-Labels are YOLO text files: in `labels` where the pictures are in `images`, or beside the pictures. Their class numbers
-mean what the `names` of a `data.yaml` say, or the lines of a `classes.txt`; else 0 is smoke and 1 is fire. What has no
-label holds no smoke. A `cameras.csv` (image, camera) beside the pictures or their folder says of which camera each is.
+Labels are YOLO text files or Pascal VOC's XML, one for each picture: in `labels` or `Annotations` where the pictures
+are in `images` or `JPEGImages`, or beside the pictures. Or they are COCO's JSON: beside the pictures or their folder,
+or in an `annotations` there. YOLO's class numbers mean what the `names` of a `data.yaml` say, or the lines of a
+`classes.txt`; else 0 is smoke and 1 is fire. What has no label holds no smoke. A `cameras.csv` (image, camera) beside
+the pictures or their folder says of which camera each is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import yaml
 
 from detector.frame import is_picture
-from detector.measure.dataset import CLASSES, DatasetError, Description, Group, Source, read_description
+from detector.measure.dataset import DatasetError, Description, Group, Source, read_description
+from detector.measure.labels import meaning, refuse_unless_burning, utf8
 
 TABLES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 DESCRIPTION = "dataset.yaml"
-LABELS = {"images": "labels", "Images": "Labels"}
-"""Where the labels of pictures in a folder of this name are."""
+PICTURES_IN = ("images", "Images", "JPEGImages")
+LABELS_IN = ("labels", "Labels", "annotations", "Annotations")
+"""Where the labels of pictures in a folder of one of those names are."""
 SIDES = {"train": (0.0, 0.0), "val": (1.0, 0.0), "valid": (1.0, 0.0), "validation": (1.0, 0.0), "test": (0.0, 1.0)}
 """The shares of validation and test of a folder by its name."""
+UNTOLD = (0.2, 0.2)  # where nothing says
 CAMERAS = "cameras.csv"
 USUAL = {0: "smoke", 1: "fire"}
-NOT_SMOKE = re.compile(r"\bnon?[\W_]*smok|无烟")
-MEANT = {"smoke": ("smoke", "烟", "煙"), "fire": ("fire", "flame", "火", "焰")}
-OTHER_FORMS = {"*.xml": b"<annotation", "*.json": b'"annotations"'}
-"""Pascal VOC's and COCO's annotations, and what they hold."""
+COCO = re.compile(rb'"(annotations|categories)"')
+OTHER_FORMS = {"*.xml": re.compile(b"<annotation"), "*.json": re.compile(COCO.pattern + rb'|"shapes"')}
+"""Labels that lie where none are looked for, or are LabelMe's or another tool's, and what they hold."""
 
 
 def read_folder(folder: Path, table: Path | None = None, *, split: bool = False) -> Description:
@@ -41,19 +45,38 @@ def read_folder(folder: Path, table: Path | None = None, *, split: bool = False)
     """
     folder = folder.resolve()
     declared = dict(_declared(table, folder)) if table else {}
-    places = list(declared) or [folder]
-    homes = sorted({path.parent for place in places for path in place.rglob("*") if is_picture(path)})
-    if not homes:
+    found = [path for place in declared or [folder] for path in (place.rglob("*") if place.is_dir() else [place])]
+    inside: dict[Path, list[Path]] = {}
+    for path in sorted(set(found)):
+        if is_picture(path):
+            inside.setdefault(path.parent, []).append(path)
+    if not inside:
         raise DatasetError(
             f"{folder} holds no pictures (JPEG or PNG): give a folder that does, or a description (YAML)"
         )
-    classes = _classes(folder, homes, table)
+    labels = {home: _labels_of(folder, home, inside) for home in sorted(inside)}
+    if not any(labels.values()):
+        _refuse_other_forms(folder)
+    classes = _classes(folder, list(labels), table)
     sources: list[Source] = []
-    for home in homes:
-        source = _source(folder, home, classes, {source.name for source in sources})
-        validation, test = _sides(folder, home, declared) if split else (0.0, 1.0)
-        sources.append(source.model_copy(update={"validation": validation, "test": test}))
-    _refuse_other_forms(folder, sources)
+    for home, places in labels.items():
+        listed = any(file in declared for file in inside[home])
+        sides = _sides(folder, inside[home], declared) if split else {"test": inside[home]}
+        for side, part in sides.items():
+            name = _source_name(folder, home) + (f"-{side}" if len(sides) > 1 else "")
+            validation, test = SIDES.get(side, UNTOLD)
+            source = Source(
+                name=_unused(name, {source.name for source in sources}),
+                images=_below(home, folder),
+                only=[file.name for file in part] if listed else None,
+                labels=[_below(path, folder) for path in places or _folders_of_labels(home)[:1]],
+                classes=classes,
+                group=_group(home),
+                kind=_kind(home),
+                validation=validation,
+                test=test,
+            )
+            sources.append(source)
     return Description(name=_name(folder), sources=sources)
 
 
@@ -87,48 +110,117 @@ def _yolo(path: Path) -> dict[str, Any] | None:
 
 
 def _declared(table: Path, root: Path) -> Iterator[tuple[Path, str]]:
-    """The folders that a data.yaml names, and for which side."""
+    """The folders that a data.yaml names, and the pictures that its lists do, and for which side."""
     content = _yolo(table) or {}
     for side in ("train", "val", "test"):
         named = content.get(side) or []
         for each in named if isinstance(named, list) else [named]:
-            if (root / str(each)).is_dir():
+            if str(each).endswith(".txt"):
+                listed = _here(str(each), (root, table.parent))
+                if listed is None:
+                    raise DatasetError(f"{table} names {each}, which is not there: put it there or correct the name")
+                yield from ((path, side) for path in _pictures_of(listed, (listed.parent, root, table.parent)))
+            elif (root / str(each)).is_dir():
                 yield (root / str(each)).resolve(), side
 
 
-def _source(folder: Path, home: Path, classes: dict[int, str], taken: set[str]) -> Source:
+def _pictures_of(listed: Path, bases: Iterable[Path]) -> Iterator[Path]:
+    """The pictures that a list names, one a line."""
+    for number, line in enumerate(utf8(listed).splitlines(), 1):
+        if not line.strip():
+            continue
+        path = _here(line.strip(), bases)
+        if path is None or not is_picture(path):
+            raise DatasetError(
+                f"{listed} line {number}: there is no picture {line.strip()}: add it, or take the line out"
+            )
+        yield path
+
+
+def _here(told: str, bases: Iterable[Path]) -> Path | None:
+    """The file that is told, from one of the bases; or, as of another machine, the longest end of its path that is."""
+    parts = PurePosixPath(told.replace("\\", "/")).parts
+    ends = (base.joinpath(*parts[cut:]) for cut in range(len(parts)) for base in bases)
+    return next((path.parent.resolve() / path.name for path in ends if path.is_file()), None)
+
+
+def _below(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _source_name(folder: Path, home: Path) -> str:
     inside = home.relative_to(folder) if home.is_relative_to(folder) else home
-    labels = _labels_of(home)
-    name = "-".join(part for part in inside.parts[-3:] if part not in {*LABELS, inside.anchor}) or _name(folder)
-    name = re.sub(r"[^\w.-]", "-", name)
+    name = "-".join(part for part in inside.parts[-3:] if part not in {*PICTURES_IN, inside.anchor}) or _name(folder)
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def _unused(name: str, taken: set[str]) -> str:
     number = 2
     while name in taken:
         name, number = f"{name.removesuffix(f'-{number - 1}')}-{number}", number + 1
-    return Source(
-        name=name,
-        images=str(inside),
-        labels=str(labels.relative_to(folder) if labels.is_relative_to(folder) else labels),
-        classes=classes,
-        group=_group(home),
-        kind=_kind(home),
-    )
+    return name
 
 
-def _sides(folder: Path, home: Path, declared: Mapping[Path, str]) -> tuple[float, float]:
-    """The shares of validation and test."""
-    by_table = [side for place, side in declared.items() if home.is_relative_to(place)]
-    by_name = [part for part in home.relative_to(folder).parts if part in SIDES] if not by_table else []
-    return next((SIDES[name] for name in by_table + by_name), (0.2, 0.2))
+def _sides(folder: Path, files: list[Path], declared: Mapping[Path, str]) -> dict[str, list[Path]]:
+    """The pictures of one folder by the side that they are for: as a list says of them, else the table of their folder,
+    else its name; "" where nothing says."""
+    home = files[0].parent
+    by_table = [declared[place] for place in (home, *home.parents) if place in declared]
+    by_name = [part for part in Path(_below(home, folder)).parts if part in SIDES]
+    usual = next(iter(by_table or by_name), "")
+    sides: dict[str, list[Path]] = {}
+    for file in files:
+        sides.setdefault(declared.get(file, usual), []).append(file)
+    return sides
 
 
-def _labels_of(home: Path) -> Path:
-    """The folder of the labels of the pictures in `home`."""
-    parts = list(home.parts)
+def _folders_of_labels(home: Path) -> list[Path]:
+    """The folders where the labels of the pictures in `home` may be."""
+    parts = home.parts
     for place in reversed(range(len(parts))):
-        if parts[place] in LABELS:
-            found = Path(*parts[:place], LABELS[parts[place]], *parts[place + 1 :])
-            return found if found.is_dir() else home
-    return home
+        if parts[place] in PICTURES_IN:
+            beside = [Path(*parts[:place], name, *parts[place + 1 :]) for name in LABELS_IN]
+            return [*(path for path in beside if path.is_dir()), home]
+    return [home]
+
+
+def _labels_of(folder: Path, home: Path, inside: Mapping[Path, list[Path]]) -> list[Path]:
+    """Where the pictures in `home` are labelled: a folder, or COCO files; nothing where they are not."""
+    stems = {file.stem for file in inside[home]}
+    for place in _folders_of_labels(home):
+        if any(path.suffix in {".txt", ".xml"} and path.stem in stems for path in place.iterdir()):
+            return [place]
+    for place in (home, *home.parents):
+        within = place.is_relative_to(folder)
+        if not within and place not in home.parents[:2]:
+            break
+        near = {*place.glob("[Aa]nnotations/*.json"), *(place.glob("*.json") if within else ())}
+        coco = [path for path in sorted(near) if path.stem not in stems and COCO.search(path.read_bytes())]
+        if coco:
+            return _meant_for(home, coco, [each for each in inside if each.is_relative_to(place)], place)
+    return []
+
+
+def _meant_for(home: Path, coco: list[Path], homes: list[Path], place: Path) -> list[Path]:
+    """Those that are named after the folder `home`, as instances_train2017.json is; else those that are after none."""
+
+    def named(path: Path, after: Path) -> int:
+        """How much of its name is a folder's, or another word for the same side."""
+        words = {_words(name) for part in after.relative_to(place).parts for name in (part, *_same_side(part))}
+        return max((len(each) for each in words if each in _words(path.stem)), default=0)
+
+    most = {path: max(named(path, each) for each in homes) for path in coco}
+    own = [path for path in coco if 0 < named(path, home) == most[path]]
+    return own or [path for path in coco if not most[path]]
+
+
+def _words(name: str) -> str:
+    """Its words and numbers between blanks, so that cam1 is not found in cam10."""
+    return " ".join(["", *re.findall(r"[^\W\d_]+|\d+", name.lower()), ""])
+
+
+def _same_side(name: str) -> list[str]:
+    return [other for other, shares in SIDES.items() if shares == SIDES.get(name)]
 
 
 def _kind(home: Path) -> Literal["real", "composite"]:
@@ -156,7 +248,7 @@ def _classes(folder: Path, homes: list[Path], table: Path | None) -> dict[int, s
         if content is not None:
             names = content["names"]
             return _meanings(path, dict(names.items() if isinstance(names, dict) else enumerate(names or ())))
-    for place in [folder, folder / "labels", *map(_labels_of, homes)]:
+    for place in [folder, folder / "labels", *(place for home in homes for place in _folders_of_labels(home))]:
         path = place / "classes.txt"
         if path.is_file():
             return _meanings(path, dict(enumerate(path.read_text(encoding="utf-8-sig").split("\n"))))
@@ -164,26 +256,16 @@ def _classes(folder: Path, homes: list[Path], table: Path | None) -> dict[int, s
 
 
 def _meanings(path: Path, names: dict[Any, Any]) -> dict[int, str]:
-    meanings = {int(number): _meaning(str(name).strip()) for number, name in names.items()}
-    if not set(CLASSES) & set(meanings.values()):
-        told = ", ".join(map(str, names.values())) or "nothing"
-        raise DatasetError(f"of the classes that {path} names ({told}) none is smoke or fire: call them so there")
-    return meanings
+    refuse_unless_burning(path, map(str, names.values()))
+    return {int(number): meaning(str(name)) for number, name in names.items()}
 
 
-def _meaning(name: str) -> str:
-    low = name.lower()
-    if NOT_SMOKE.search(low):
-        return low
-    return next((meant for meant, words in MEANT.items() if any(word in low for word in words)), low)
-
-
-def _refuse_other_forms(folder: Path, sources: list[Source]) -> None:
-    """Where nothing is labelled as YOLO does, but otherwise: its smoke would count as none."""
-    places = [folder / (source.labels or ".") for source in sources]
-    if any(path.name != "classes.txt" for place in places for path in place.glob("*.txt")):
-        return
+def _refuse_other_forms(folder: Path) -> None:
+    """Where nothing is labelled as it is read, but otherwise: its smoke would count as none."""
     for pattern, content in OTHER_FORMS.items():
         for path in sorted(folder.rglob(pattern)):
-            if content in path.read_bytes():
-                raise DatasetError(f"{path} labels the pictures in another form: write them as YOLO labels")
+            if content.search(path.read_bytes()):
+                raise DatasetError(
+                    f"{path} labels the pictures in a form that is not read, or from afar: write YOLO, Pascal VOC or "
+                    "COCO labels beside the pictures"
+                )

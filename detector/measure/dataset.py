@@ -16,15 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from detector.frame import is_picture
 
+# Whoever reads a dataset takes these from here too.
+from detector.measure.labels import CLASSES as CLASSES
+from detector.measure.labels import DatasetError as DatasetError
+from detector.measure.labels import Label as Label
+from detector.measure.labels import read_labels
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-CLASSES = ("smoke", "fire")
-MOST = 2.0
-"""A label's numbers are fractions of the picture, a little beyond it at most; larger ones are pixels."""
-
-
-class DatasetError(ValueError):
-    """The description or its files are wrong; the sentence names which and how to mend it."""
 
 
 class Group(BaseModel):
@@ -51,13 +50,18 @@ class Group(BaseModel):
 
 
 class Source(BaseModel):
-    """One folder of pictures. Without `labels` nothing in it is smoke. Paths are relative to the data's root."""
+    """One folder of pictures, or those of it that `only` names. Paths are relative to the data's root.
+
+    `labels` is a folder of YOLO or Pascal VOC files, a COCO file (.json), or several of these, which add up; without it
+    nothing is smoke. `classes` says what YOLO's numbers mean.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[\w.-]+$")
     images: str
-    labels: str | None = None
+    only: list[str] | None = None
+    labels: str | list[str] | None = None
     classes: dict[int, str] = {0: "smoke", 1: "fire"}
     group: Group | None = None
     validation: float | list[str] = 0.0
@@ -84,17 +88,6 @@ class Description(BaseModel):
     name: str
     sources: list[Source] = Field(min_length=1)
     composites: Composites = Composites()
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A labelled box: class name, centre and size as fractions of the picture."""
-
-    name: str
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,54 +133,6 @@ def side(source: Source, group: str) -> Split:
     return "train"
 
 
-def _labels(path: Path, source: Source) -> tuple[Label, ...]:
-    if not path.is_file():
-        return ()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            kind, box = _label(line)
-        except ValueError as error:
-            raise DatasetError(
-                f"{path} line {number} is no label (class x y width height, or class x y x y x y …, in fractions of "
-                f"the picture): {error}: {line!r}"
-            ) from None
-        if kind not in source.classes:
-            raise DatasetError(
-                f"{path} line {number}: nothing says what class {kind} is: name it in the `classes` of source "
-                f"{source.name}, or in the `names` of the folder's data.yaml"
-            )
-        if source.classes[kind] in CLASSES:
-            found.append(Label(source.classes[kind], *box))
-    return tuple(found)
-
-
-def _label(line: str) -> tuple[int, tuple[float, float, float, float]]:
-    """Class number, centre and size of the part of a labelled box or outline that is in the picture."""
-    kind, *values = (float(part) for part in line.split())
-    if not all(abs(value) <= MOST for value in values) or not kind.is_integer():
-        raise ValueError("these are no fractions")
-    if len(values) in {4, 5}:  # the fifth is a confidence
-        x, y, width, height = values[:4]
-        if min(width, height) < 0:
-            raise ValueError("a size is negative")
-        x1, y1, x2, y2 = x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    elif len(values) >= 6 and len(values) % 2 == 0:
-        x1, y1, x2, y2 = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
-    else:
-        raise ValueError(f"{len(values)} numbers after the class")
-    if x1 > 1 or y1 > 1 or x2 < 0 or y2 < 0:
-        raise ValueError("it lies outside the picture")
-    x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
-    return int(kind), ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
-
-
 def _groups(source: Source, root: Path) -> dict[str, str] | None:
     if source.group is None or source.group.table is None:
         return None
@@ -221,15 +166,22 @@ def _check_named(source: Source, groups: set[str]) -> None:
 
 
 def pictures(description: Description, root: Path) -> Iterator[Picture]:
-    """Every picture of the dataset under `root`, in a fixed order, with its side of the split."""
+    """Every picture of the dataset under `root`, in a fixed order, with its side of the split. Raises DatasetError."""
     for source in description.sources:
         folder = root / source.images
         files = sorted(p for p in folder.glob("*") if is_picture(p)) if folder.is_dir() else []
+        if source.only is not None:
+            only = set(source.only)
+            missing = sorted(only - {file.name for file in files})
+            if missing:
+                raise DatasetError(f"source {source.name} has no {missing[0]} in {folder}: correct `only` or `images`")
+            files = [file for file in files if file.name in only]
         if not files:
             raise DatasetError(f"source {source.name} has no pictures in {folder}: correct `images` or the root")
         table = _groups(source, root)
         groups = {file: _group_of(source, file.name, table) for file in files}
         _check_named(source, set(groups.values()))
+        places = [source.labels] if isinstance(source.labels, str) else source.labels or []
+        labels = read_labels([root / place for place in places], files, source.classes)
         for file, group in groups.items():
-            labels = _labels(root / source.labels / f"{file.stem}.txt", source) if source.labels else ()
-            yield Picture(file, source.name, group, side(source, group), source.kind, labels)
+            yield Picture(file, source.name, group, side(source, group), source.kind, labels[file])

@@ -294,16 +294,18 @@ def test_classes_of_which_none_is_smoke_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("1.xml", "<annotation></annotation>"), ("_annotations.coco.json", '{"annotations": []}')]
+    ("name", "content"),
+    [("xml/1.xml", "<annotation></annotation>"), ("1.json", '{"shapes": [], "imagePath": "1.jpg"}')],
 )
 def test_labels_of_another_form_are_not_taken_for_none(
     hills: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
 ) -> None:
-    """Pascal VOC's and COCO's: the sentence says what to write."""
+    """Pascal VOC's in a folder of an unknown name, LabelMe's: the sentence says what to write."""
     cv2.imwrite(str(tmp_path / "1.jpg"), hills)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)
     assert main([str(tmp_path)]) == 1
-    assert f"{name} labels the pictures in another form: write them as YOLO labels" in capsys.readouterr().err
+    assert f"{name} labels the pictures in a form that is not read, or from afar: write" in capsys.readouterr().err
 
 
 def test_what_a_folder_was_trained_on_need_not_be_measured(hills: Image, tmp_path: Path) -> None:
