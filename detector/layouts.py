@@ -38,10 +38,11 @@ OTHER_FORMS = {"*.xml": re.compile(b"<annotation"), "*.json": re.compile(COCO.pa
 
 def read_folder(folder: Path, table: Path | None = None, *, split: bool = False) -> Description:
     """Every folder of pictures at or below `folder` as a source of its own: all on the test side, or `split` as the
-    table or the folders' names say, and where they say nothing a fifth each for validation and test.
+    table, its lists or the folders' names say, and where they say nothing a fifth each for validation and test.
 
-    `table` is the YOLO data.yaml that names the classes, and may say which folders count, also elsewhere; without it
-    the folder's own is taken, or that of a folder it lies in. Raises DatasetError.
+    `table` is the YOLO data.yaml that names the classes, and may say which folders or listed pictures count, also
+    elsewhere; without it the classes are those of the folder's own, or of that of a folder it lies in. A folder that
+    lists share out becomes a source for each side. Raises DatasetError.
     """
     folder = folder.resolve()
     declared = dict(_declared(table, folder)) if table else {}

@@ -3,6 +3,8 @@
 
 Runs on the edge's own back ends, without torch. A threshold is chosen on the validation side only; the
 training side is never measured unless asked for by name; real and composite pictures are reported apart.
+A folder's labels are YOLO's, Pascal VOC's or COCO's: beside the pictures, or in labels, Annotations or annotations
+beside images or JPEGImages. A data.yaml may name folders or lists of pictures (.txt) for each side.
 """
 
 from __future__ import annotations

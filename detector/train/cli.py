@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     composite.add_argument("--sheet", type=Path, help="write a contact sheet of the first ones here")
 
     run = commands.add_parser("run", help="prepare, train, export and evaluate, from a dataset description")
-    run.add_argument("dataset", type=Path, help="dataset description (YAML), or a folder of pictures")
+    run.add_argument(
+        "dataset", type=Path, help="description (YAML), YOLO data.yaml or folder, as for `straw1530 evaluate`"
+    )
     run.add_argument("--root", type=Path, help="folder that the description's paths start from")
     run.add_argument(
         "--weights", type=Path, default=SHIPPED, help="to start from: .onnx, .npz or .pt; default: the shipped"

@@ -82,7 +82,7 @@ def _mixture(
 
 def described(path: Path, root: Path | None) -> tuple[Description, Path]:
     """A description with its root; or a folder of pictures as they lie (or the YOLO `data.yaml` of one): its folders
-    drawn from alike, and split as the table or their names say."""
+    drawn from alike, and split as the table, its lists or their names say."""
     path = description_in(path)
     folder = path if path.is_dir() else yolo_root(path)
     if folder is None:
