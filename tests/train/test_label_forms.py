@@ -277,6 +277,14 @@ def test_a_wrong_list_is_one_clear_sentence(tmp_path: Path, name: str, text: str
         described(root / "data.yaml", None)
 
 
+def test_a_picture_that_a_description_names_and_nobody_has_is_told(tmp_path: Path) -> None:
+    """One of those that alone count."""
+    text = "name: set\nsources:\n  - {name: a, images: images, only: [1.jpg, 9.jpg]}\n"
+    root = written(tmp_path, {"set.yaml": text, "images/1.jpg": ""})
+    with pytest.raises(DatasetError, match=r"source a has no 9\.jpg in .*images: correct `only`"):
+        list(pictures(read_description(root / "set.yaml"), root))
+
+
 @pytest.mark.parametrize("form", ["voc", "coco"])
 def test_the_command_measures_a_folder_of_another_form(hills: Image, tmp_path: Path, form: str) -> None:
     """From the labels on disk to the figures."""
