@@ -81,29 +81,6 @@ def mist_patches(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
     return _blend(image, np.asarray(alpha, np.float32), _pale(scene, rng))
 
 
-def valley_wisps(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
-    """Rags of fog that rise out of a valley on a clear morning: bright, frayed, lying along a slope whose ridge cuts
-    them off below. As large and as bright as a first plume, but it lies, and has no foot."""
-    rows, columns = image.shape[:2]
-    out = image
-    grid_x, grid_y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
-    slope = rng.uniform(-0.35, 0.35)
-    for _ in range(int(rng.integers(1, 4))):
-        cx = rng.uniform(0.02, 0.98) * columns
-        cy = scene.skyline[int(cx)] + rng.uniform(0.01, 0.3) * rows
-        long = columns * float(np.exp(rng.uniform(np.log(0.03), np.log(0.15))))
-        high = max(2.0, long * rng.uniform(0.15, 0.45))
-        cell = max(3.0, high * rng.uniform(0.5, 1.2))
-        frayed = fractal(rng, (rows, columns), cell, 5, stretch=rng.uniform(1.2, 3))
-        ridge = cy + slope * (grid_x - cx) + fractal(rng, (1, columns), long, 2)[0] * high * 0.3
-        along, up = (grid_x - cx) / long, (ridge - grid_y) / high
-        body = 1 - np.abs(along) ** 2.5 - np.clip(up, 0, None) ** 1.5 + 0.55 * frayed
-        alpha = smoothstep(0.0, rng.uniform(0.4, 1.2), np.asarray(body, np.float32)) * smoothstep(-0.1, 0.1, up)
-        lit = _pale(scene, rng, 0.75, 1.15) * (1 + 0.06 * np.clip(frayed, -2, 2))[..., None]
-        out = _blend(out, np.asarray(alpha * rng.uniform(0.4, 0.95), np.float32), np.clip(lit, 0, 1).astype(np.float32))
-    return out
-
-
 def steam(image: Image, scene: Scene, rng: np.random.Generator) -> Image:
     """Steam at a visible stack: dazzling white, gone within a few stack heights, because it evaporates."""
     rows, columns = image.shape[:2]
@@ -284,7 +261,6 @@ LOOKALIKES: dict[str, Callable[[Image, Scene, np.random.Generator], Image]] = {
     "fog bank": fog_bank,
     "low cloud": low_cloud,
     "mist patches": mist_patches,
-    "valley wisps": valley_wisps,
     "steam": steam,
     "dust": dust,
     "glare": glare,

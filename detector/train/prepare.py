@@ -2,8 +2,7 @@
 """Training pictures drawn from a dataset's training side into a cache folder, all of one size.
 
 Each is drawn from (seed, number) alone: a source by its share, or a composite; as the runtime would look at it, which
-is the whole frame, a piece of the band along the skyline or a detail of it; now and then four of them as a mosaic at
-half scale.
+is the whole frame or a piece of the band along the skyline; now and then four of them as a mosaic at half scale.
 What a model gets right already teaches it little: with a judge, what has no smoke is the loudest of a few.
 """
 
@@ -26,7 +25,6 @@ from detector.train.composite import Box, add_lookalike, add_plume, camera_noise
 from detector.train.export import LETTERBOX_GREY
 from detector.vision.model import Model
 from detector.vision.skyline import skyline
-from detector.vision.views import AROUND
 
 Image = NDArray[np.uint8]
 Boxes = list[tuple[Box, int]]
@@ -35,10 +33,9 @@ Judge = Callable[[Image, Boxes], float]
 KEPT_SHARE = 0.3  # of a box that a crop must leave for it to stay a label ...
 FILLING = 0.15  # ... unless what is left of it fills this share of the crop: smoke all over is no picture without smoke
 MOSAIC = 0.12
-WHOLE = 0.25  # of the pictures are the whole frame with its padding
-BAND = 0.35  # ... are a piece of the band along the skyline, half as wide as the frame
-DETAIL = 0.25  # ... are a third as wide; the rest are crops between the whole and the band
-JITTER = 0.12  # of the height, by which the band may miss the skyline and a detail its smoke
+BAND = 0.45  # of the pictures are a piece of the band along the skyline, half as wide as the frame
+WHOLE = 0.3  # the whole frame with its padding; the rest are crops in between
+JITTER = 0.12  # of the frame's height, by which the band may miss the skyline
 LOUDEST_OF = 4
 FAINTEST_FIND = 0.02  # below it a find teaches nothing
 
@@ -161,23 +158,16 @@ def _window(
     roll = rng.random()
     if roll < WHOLE:
         return (0, 0, columns, rows), 1.0
-    band, detail = roll < WHOLE + BAND, roll >= 1 - DETAIL
-    least, most = (1.8, 2.3) if band else (2.6, 3.5) if detail else (1.0, 1.8)
-    zoom = float(np.exp(rng.uniform(np.log(least), np.log(most))))
-    held = boxes[int(rng.integers(len(boxes)))][0] if boxes and rng.random() < 0.85 else None
-    if detail and held:
-        zoom = max(1.0, min(zoom, columns / (AROUND * (held[2] - held[0])), rows / (AROUND * (held[3] - held[1]))))
+    band = roll < WHOLE + BAND
+    zoom = float(np.exp(rng.uniform(np.log(1.8), np.log(2.3)) if band else rng.uniform(0, np.log(1.8))))
     scale = min(columns / size[0], rows / size[1]) / zoom
     wide, high = size[0] * scale, size[1] * scale
     left, top = rng.uniform(0, columns - wide), rng.uniform(0, rows - high)
-    if band or detail:
+    if band:
         line = float(np.median(skyline(image)[int(left) : int(left + wide)]))
         top = float(np.clip(line + rng.uniform(-JITTER, JITTER) * rows - high / 2, 0, rows - high))
-    if held:
-        x1, y1, x2, y2 = held
-        if detail:  # the runtime looks at the middle of what it found
-            left = (x1 + x2 - wide) / 2 + wide * rng.uniform(-JITTER, JITTER)
-            top = (y1 + y2 - high) / 2 + high * rng.uniform(-JITTER, JITTER)
+    if boxes and rng.random() < 0.85:  # keep one smoke in view
+        (x1, y1, x2, y2), _ = boxes[int(rng.integers(len(boxes)))]
         left, top = _holding(x1, x2, left, wide, columns), _holding(y1, y2, top, high, rows)
     return (left, top, wide, high), zoom
 
