@@ -39,7 +39,7 @@ _HELD_S = 0.02
 _LOOK_EVERY_S = 1.0  # a lost wake-up costs this much
 _BATCH = 1000
 # Outcomes are recorded together, with their own times: what is to be sent goes before the paperwork of what was sent.
-_GATHER_S, _GATHER_AT_MOST_S = 0.1, 1.0
+_GATHER_S, _GATHER_AT_MOST_S = 0.25, 1.0
 _EXPAND = 250  # call-outs in one transaction: it holds their incidents' locks, a tenth of a second in a surge
 # Channels without budget and bundles, whose fresh notices need not be claimed apart.
 _STRAIGHT = frozenset({"mqtt"})
