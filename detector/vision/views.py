@@ -34,8 +34,8 @@ AROUND = 1.7
 """A detail is at least so many times as wide and as high as the find that it is of."""
 DETAILS = 4
 """So many in a picture, at most."""
-DOUBTFUL = 0.02
-"""Common score of the other views from which on smoke is worth a detail: one clean picture in six has such a find."""
+DOUBTFUL = 0.04
+"""Common score of the other views from which on smoke is worth a detail: one clean picture in 25 has such a find."""
 SMALL = 0.02
 """Share of the picture below which it is: of what is larger a detail shows no more."""
 LEAST = 0.01
