@@ -37,15 +37,15 @@ class Profile(BaseModel):
 class Profiles(BaseModel):
     """Thresholds by light. Infrared shows hot and shining things alike as white: there glow is no evidence.
 
-    Without their colour 269 pictures free of smoke give the shipped model 52 false ones at its 0.2 (24 with it), and
-    33 at 0.3, where it still sees smoke in 103 of 120 tower pictures without colour (101 with it, at 0.2).
+    Without their colour 53 validation pictures free of smoke, none of fog, give the shipped model 11 false ones at its
+    0.28 (3 with it), and 7 at 0.35, where it still sees smoke in 117 of 133 tower pictures (126 with it, at 0.28).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     day: Profile = Profile()
     night: Profile = Profile()
-    ir: Profile = Profile(confidence=0.3, fire=False)
+    ir: Profile = Profile(confidence=0.35, fire=False)
 
     def of(self, light: Light) -> Profile:
         """The profile for a light."""
