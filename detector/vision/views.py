@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a model is shown of a picture: the whole, the band along the skyline at twice the size, and what is small and
-may be smoke once more as a detail, at three times the size.
+may be smoke once more as a detail, at three times the size and without its colour.
 
 A plume 3 km away is a dozen pixels high, and it stands at the skyline. Half the picture's height, in full width and
 at twice the network's width, costs twice the whole; tiles of the same magnification overlap and cost three times. A
 detail costs as much as the whole, and few pictures have anything to look at so closely.
 
 The views are witnesses of one thing. Smoke is seen by all, the nearer ones surer of the small and the whole of the
-large; most of what is taken for smoke by mistake is a mistake of one of them. So a find's score is the mean of the
-log-odds that all give it.
+large; most of what is taken for smoke by mistake is a mistake of one of them, and less so the more they differ: what
+is smoke in colour is smoke without. So a find's score is the mean of the log-odds that all give it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,14 +111,15 @@ def judge(model: Model, image: Image, found: Mapping[ViewName, Sequence[Detectio
 
 
 def _detail(model: Model, image: Image, thing: Detection) -> list[Detection]:
-    """What is seen around a find in a part of the picture as wide and as high as `DETAIL_SHARE`, or `AROUND`."""
+    """What is seen, in grey, around a find: in a part of the picture of `DETAIL_SHARE`, or as large as `AROUND` asks."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = thing.box
     share = min(1.0, max(DETAIL_SHARE, AROUND * (x2 - x1) / width, AROUND * (y2 - y1) / height))
     wide, high = round(share * width), round(share * height)
     left = min(max(round((x1 + x2 - wide) / 2), 0), width - wide)
     top = min(max(round((y1 + y2 - high) / 2), 0), height - high)
-    found = model.detect(image[top : top + high, left : left + wide], LEAST)
+    part = cv2.cvtColor(image[top : top + high, left : left + wide], cv2.COLOR_BGR2GRAY)
+    found = model.detect(np.asarray(cv2.cvtColor(part, cv2.COLOR_GRAY2BGR), np.uint8), LEAST)
     return [replace(each, box=_moved(each, left, top)) for each in found]
 
 

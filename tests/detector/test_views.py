@@ -37,9 +37,12 @@ class ScriptedModel:
         self.shown: list[Shown] = []
         self._sees = {1: whole, 2: band}
         self._detail = detail
+        self.greyed = 0
+        """Pictures that it was shown without their colour."""
 
     def detect(self, image: Image, confidence: float, zoom: int = 1) -> list[Detection]:
         self.shown.append(((image.shape[0], image.shape[1]), zoom, confidence))
+        self.greyed += int(np.ptp(image, axis=2).max()) == 0
         seen = self._detail if max(image.shape) < 640 else self._sees[zoom]
         return [each for each in seen if each.confidence >= confidence]
 
@@ -136,8 +139,8 @@ def test_what_both_views_see_is_one_find() -> None:
 
 
 def test_small_smoke_is_looked_at_in_detail() -> None:
-    """A third of the picture around it, as a third witness: what it confirms gets surer, by its box where that is the
-    surest, and what it does not see pales."""
+    """A third of the picture around it, in grey, as a third witness: what it confirms gets surer, by its box where that
+    is the surest, and what it does not see pales."""
     place = (300.0, 200.0, 330.0, 220.0)
     wide, high, left, top = 213, 160, 208, 130
     seen = smoke(0.8, (place[0] - left + 2, place[1] - top, place[2] - left, place[3] - top))
@@ -150,6 +153,7 @@ def test_small_smoke_is_looked_at_in_detail() -> None:
         for name, model in {"confirmed": confirmed, "denied": denied, "unasked": unasked}.items()
     }
     assert confirmed.shown[2:] == [((high, wide), 1, LEAST)]
+    assert (confirmed.greyed, unasked.greyed) == (1, 0)
     assert len(unasked.shown) == 2
     assert found["denied"].confidence < found["unasked"].confidence < found["confirmed"].confidence
     assert found["confirmed"].box == (302.0, 200.0, 330.0, 220.0)
