@@ -111,7 +111,7 @@ def judge(model: Model, image: Image, found: Mapping[ViewName, Sequence[Detectio
 
 
 def _detail(model: Model, image: Image, thing: Detection) -> list[Detection]:
-    """What is seen, in grey, around a find: in a part of the picture of `DETAIL_SHARE`, or as large as `AROUND` asks."""
+    """What is seen, in grey, around a find: a part of the picture of `DETAIL_SHARE`, or as large as `AROUND` asks."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = thing.box
     share = min(1.0, max(DETAIL_SHARE, AROUND * (x2 - x1) / width, AROUND * (y2 - y1) / height))
