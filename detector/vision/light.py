@@ -38,7 +38,7 @@ class Profiles(BaseModel):
     """Thresholds by light. Infrared shows hot and shining things alike as white: there glow is no evidence.
 
     Without their colour 53 validation pictures free of smoke, none of fog, give the shipped model 11 false ones at its
-    0.28 (3 with it), and 7 at 0.35, where it still sees smoke in 117 of 133 tower pictures (126 with it, at 0.28).
+    0.28 (3 with it), and 7 at 0.35, where it still sees smoke in 117 of 133 tower pictures (123 with it, at 0.28).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
