@@ -115,7 +115,7 @@ def _detail(model: Model, image: Image, thing: Detection) -> list[Detection]:
     height, width = image.shape[:2]
     x1, y1, x2, y2 = thing.box
     share = min(1.0, max(DETAIL_SHARE, AROUND * (x2 - x1) / width, AROUND * (y2 - y1) / height))
-    wide, high = round(share * width), round(share * height)
+    wide, high = max(1, round(share * width)), max(1, round(share * height))
     left = min(max(round((x1 + x2 - wide) / 2), 0), width - wide)
     top = min(max(round((y1 + y2 - high) / 2), 0), height - high)
     part = cv2.cvtColor(image[top : top + high, left : left + wide], cv2.COLOR_BGR2GRAY)

@@ -185,6 +185,13 @@ def test_a_picture_full_of_doubts_costs_no_more_than_four_details() -> None:
     assert [shape for shape, _, _ in model.shown[2:]] == [(160, 213)] * 4
 
 
+def test_a_detail_of_a_tiny_picture_is_a_picture() -> None:
+    """A third of one row is one row."""
+    model = ScriptedModel(card(views=ALL), [], [], [smoke(0.9, (0.0, 0.0, 3.0, 0.1))])
+    assert look_all(model, np.zeros((1, 300, 3), np.uint8), Horizon(0.5), 0.0001)
+    assert model.shown[-1][0] == (1, 100)
+
+
 def test_nothing_is_nothing() -> None:
     """No finds, no score."""
     assert agree({"whole": [], "band": []}) == []
