@@ -10,6 +10,7 @@ composites the box's own confirmation is also measured as the box works: quick l
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -68,12 +69,10 @@ Rule = Callable[[Seen], list[Alarm]]
 
 
 class Memory:
-    """The model, asked once for each view of each picture; with a file at `path` also over several runs."""
+    """The model, asked once for each picture that it is shown; with a file at `path` also over several runs."""
 
     def __init__(self, model: Model, path: Path | None) -> None:
         self.card, self.backend = model.card, model.backend
-        self.picture = ""
-        """What is looked at, by a name of its own."""
         self._model, self._path = model, path
         self._known: dict[str, list[Detection]] = {}
         for line in path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []:
@@ -82,7 +81,8 @@ class Memory:
 
     def detect(self, image: Image, confidence: float, zoom: int = 1) -> list[Detection]:
         """As the model; for one picture and zoom always the same confidence."""
-        view = f"{self.card.sha256[:12]} {self.picture} {zoom}"
+        shown = hashlib.sha256(image.tobytes()).hexdigest()[:24]
+        view = f"{self.card.sha256[:12]} {shown} {image.shape[1]} {zoom}"
         if view not in self._known:
             found = self._known[view] = self._model.detect(image, confidence, zoom)
             if self._path is not None:
@@ -98,20 +98,19 @@ def see(model: Memory, film: Film, group: str) -> Seen:
     line = horizon(small(film.picture(film.times[0]))) or DEFAULT
     plain, looks = Gaze(Horizon(line), gated=False), []
     for at in film.times:
-        looks.append((at, plain.look(model, _frame(model, film, at), WEAK * model.card.confidence)))
+        looks.append((at, plain.look(model, _frame(film, at), WEAK * model.card.confidence)))
     seen = Seen(film.name, group, film.step_s, film.onset_s, film.place, looks, [])
     if film.kind == "real":
         return seen
     confirmer, gaze, at = Confirmer(ConfirmParams().for_interval(film.step_s)), Gaze(Horizon(line), gated=False), 0.0
     while at <= film.times[-1]:
-        _, sightings = judge(model, confirmer, _frame(model, film, at), model.card.confidence, gaze=gaze)
+        _, sightings = judge(model, confirmer, _frame(film, at), model.card.confidence, gaze=gaze)
         seen.alarms.extend((at, each.hits[-1].box) for each in sightings)
         at += BURST_S if confirmer.suspicious or not gaze.settled else film.step_s
     return seen
 
 
-def _frame(model: Memory, film: Film, at: float) -> Frame:
-    model.picture = f"{film.name} {at:g}"
+def _frame(film: Film, at: float) -> Frame:
     return Frame(film.picture(at), START + timedelta(seconds=at), at, 1, film.name)
 
 

@@ -99,6 +99,15 @@ def test_a_film_is_looked_at_as_the_box_does_and_the_model_asked_once(tmp_path: 
     assert seer.asked == asked
 
 
+def test_a_part_of_a_picture_is_a_picture_of_its_own() -> None:
+    """A detail is shown at the same size as the whole; each is asked for once."""
+    seer = Seer()
+    memory = Memory(seer, None)
+    for image in (flicker(60), flicker(60)[10:50, 20:90], flicker(60), flicker(60)[10:50, 20:90]):
+        assert bool(memory.detect(image, 0.1)) == (image.shape == (90, 160, 3))
+    assert seer.asked == 2
+
+
 def test_a_keyframe_decodes_to_the_picture() -> None:
     """What the cameras' decoding time is measured on."""
     image = np.full((240, 320, 3), 90, np.uint8)
