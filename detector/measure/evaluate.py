@@ -26,7 +26,7 @@ from detector.measure.dataset import SPLITS, DatasetError, Description, Picture,
 from detector.measure.metrics import Box, Proportion, average_precision, choose_threshold, match
 from detector.vision.model import BACKENDS, SHIPPED, Model, load_model
 from detector.vision.skyline import Horizon
-from detector.vision.views import look_all
+from detector.vision.views import colourless, look_all
 
 STDOUT = Path("-")
 FLOOR = 0.02  # detections below this confidence are not kept: they change no figure
@@ -50,19 +50,18 @@ class Seen:
         return not self.picture.labels
 
 
-def look(
-    model: Model, chosen: Iterable[Picture], progress: Callable[[int], None], colourless: bool = False
-) -> list[Seen]:
+def look(model: Model, chosen: Iterable[Picture], progress: Callable[[int], None], in_grey: bool = False) -> list[Seen]:
     """Run `model` over pictures, or what is left of them without their colour. One that cannot be read is named on
     stderr and left out."""
     result = []
     for number, picture in enumerate(chosen):
-        image = cv2.imread(str(picture.path))
-        if image is None:
+        read = cv2.imread(str(picture.path))
+        if read is None:
             print(f"\nthe picture {picture.path} cannot be read and is left out", file=sys.stderr)
             continue
-        if colourless:
-            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        image = np.asarray(read, np.uint8)
+        if in_grey:
+            image = colourless(image)
         rows, columns = image.shape[:2]
         smoke = [label for label in picture.labels if label.name == "smoke"]
         boxes = tuple(
@@ -74,7 +73,7 @@ def look(
             )
             for label in smoke
         )
-        found = look_all(model, np.asarray(image, np.uint8), Horizon(), FLOOR)
+        found = look_all(model, image, Horizon(), FLOOR)
         result.append(
             Seen(
                 picture,

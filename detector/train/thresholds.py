@@ -21,7 +21,7 @@ from detector.measure.evaluate import RECALL_IOU, SIZES
 from detector.measure.metrics import Box, iou
 from detector.vision.model import Detection, Model
 from detector.vision.skyline import Horizon
-from detector.vision.views import judge, look, views
+from detector.vision.views import judge_all
 
 Scores = Mapping[str, float]
 """By class: of a picture the highest, or the thresholds."""
@@ -59,9 +59,7 @@ def look_at(model: Model, chosen: Sequence[Picture]) -> list[Look]:
             print(f"the picture {picture.path} cannot be read and is left out", file=sys.stderr)
             continue
         image = np.asarray(read, np.uint8)
-        shown = views(model.card, image.shape[0], Horizon().at(image))
-        found = judge(model, image, {view.name: look(model, image, view) for view in shown})
-        result.append(Look(picture, (image.shape[0], image.shape[1]), found))
+        result.append(Look(picture, (image.shape[0], image.shape[1]), judge_all(model, image, Horizon())))
     return result
 
 

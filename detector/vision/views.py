@@ -118,8 +118,7 @@ def _detail(model: Model, image: Image, thing: Detection) -> list[Detection]:
     wide, high = max(1, round(share * width)), max(1, round(share * height))
     left = min(max(round((x1 + x2 - wide) / 2), 0), width - wide)
     top = min(max(round((y1 + y2 - high) / 2), 0), height - high)
-    part = cv2.cvtColor(image[top : top + high, left : left + wide], cv2.COLOR_BGR2GRAY)
-    found = model.detect(np.asarray(cv2.cvtColor(part, cv2.COLOR_GRAY2BGR), np.uint8), LEAST)
+    found = model.detect(colourless(image[top : top + high, left : left + wide]), LEAST)
     return [replace(each, box=_moved(each, left, top)) for each in found]
 
 
@@ -129,8 +128,8 @@ def _with_detail(thing: Detection, seen: Sequence[Detection], views: int) -> Det
     best = max((each for each, same in zip(seen, alike, strict=True) if same), key=_confidence, default=None)
     said = _log_odds(best.confidence if best else LEAST)
     together = _probability((views * _log_odds(thing.confidence) + said) / (views + 1))
-    surer = best is not None and best.confidence > thing.confidence
-    return replace(thing, confidence=together, box=best.box if best is not None and surer else thing.box)
+    surest = best if best and best.confidence > thing.confidence else thing
+    return replace(thing, confidence=together, box=surest.box)
 
 
 def scaled(card: ModelCard, finds: Sequence[Detection], confidence: float) -> list[Detection]:
@@ -142,10 +141,20 @@ def scaled(card: ModelCard, finds: Sequence[Detection], confidence: float) -> li
     return sorted((each for each in moved if each.confidence >= confidence), key=lambda each: -each.confidence)
 
 
+def judge_all(model: Model, image: Image, horizon: Horizon) -> list[Detection]:
+    """All views of one picture, as one judgement before any threshold."""
+    shown = views(model.card, image.shape[0], horizon.at(image))
+    return judge(model, image, {view.name: look(model, image, view) for view in shown})
+
+
 def look_all(model: Model, image: Image, horizon: Horizon, confidence: float) -> list[Detection]:
     """All views of one picture, as one judgement."""
-    shown = views(model.card, image.shape[0], horizon.at(image))
-    return scaled(model.card, judge(model, image, {view.name: look(model, image, view) for view in shown}), confidence)
+    return scaled(model.card, judge_all(model, image, horizon), confidence)
+
+
+def colourless(image: Image) -> Image:
+    """A picture (BGR) without its colour, still of three channels: as an infrared camera sends it."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _moved(find: Detection, columns: int, rows: int) -> tuple[float, float, float, float]:
